@@ -1,0 +1,45 @@
+# Build options and the one interface target that carries warnings and sanitizers. Never exported.
+option(HOLDFAST_TESTS "Build the tests" ON)
+option(HOLDFAST_BENCH "Build the benchmarks (Google Benchmark)" OFF)
+set(HOLDFAST_SANITIZE "" CACHE STRING "Comma-separated sanitizers: address,undefined or thread")
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  # A precompiled header's time stamps and defines must not defeat the cache.
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE_PROGRAM})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+endif()
+
+find_package(Threads REQUIRED)
+
+add_library(holdfast_build INTERFACE)
+target_compile_options(holdfast_build INTERFACE -Wall -Wextra -Wno-missing-field-initializers -fno-omit-frame-pointer
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>
+    $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-unused-command-line-argument>)
+target_link_libraries(holdfast_build INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
+if(HOLDFAST_SANITIZE)
+  target_compile_options(holdfast_build INTERFACE -fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=undefined)
+  target_link_options(holdfast_build INTERFACE -fsanitize=${HOLDFAST_SANITIZE})
+endif()
+
+# One precompiled header for everything in host/ and plugins/: the standard headers and nlohmann/json.
+function(holdfast_use_pch target)
+  if(NOT TARGET holdfast_pch)
+    file(WRITE ${CMAKE_BINARY_DIR}/pch_anchor.cpp "")
+    add_library(holdfast_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cpp)
+    target_link_libraries(holdfast_pch PRIVATE holdfast_build)
+    target_precompile_headers(holdfast_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.hpp)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM holdfast_pch)
+endfunction()
+
+# holdfast_box(name SOURCES … LINK …): one box of the architecture as a static library. Its LINK list is its arrows.
+function(holdfast_box name)
+  cmake_parse_arguments(A "" "" "SOURCES;LINK;PRIVATE_LINK" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/host)
+  target_link_libraries(${name} PUBLIC ${A_LINK} PRIVATE holdfast_build ${A_PRIVATE_LINK})
+  holdfast_use_pch(${name})
+endfunction()

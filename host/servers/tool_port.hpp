@@ -1,0 +1,68 @@
+#pragma once
+// What sessions and the API see of the servers: a catalogue that is read without waiting, and calls.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel/core/clock.hpp"
+#include "kernel/core/json.hpp"
+#include "kernel/core/unique_function.hpp"
+
+namespace holdfast::servers {
+
+struct tool_info {
+    std::string server;       ///< name in mcpServers
+    std::string name;         ///< as the server calls it
+    std::string title;
+    std::string description;
+    json input_schema;
+    json annotations;         ///< hints only, never trusted for permissions
+    std::string hash;         ///< SHA-256 of the canonical definition
+};
+
+/// Immutable; replaced as a whole when a server comes, goes or changes its list.
+struct catalogue {
+    std::uint64_t version = 0;
+    std::vector<tool_info> tools;  ///< of healthy servers only, sorted by server, name
+    json prompts = json::array();    ///< [{"server", …definition}]
+    json resources = json::array();
+};
+
+struct tool_call {
+    std::string server;
+    std::string tool;
+    json arguments = json::object();
+    std::string session;               ///< for logs; may be empty
+    milliseconds timeout{60'000};      ///< maximum, whatever progress says
+};
+
+/// A server asks for input while a call runs (elicitation form or url, sampling, roots), translated from either era.
+struct input_request {
+    std::string key;      ///< unique within the call
+    std::string method;   ///< "elicitation/create" | "sampling/createMessage" | "roots/list"
+    json params;
+};
+
+struct tool_call_events {
+    std::function<void(json progress)> progress;  ///< {"progress":x,"total"?:y,"message"?:"…"}
+    /// Answer with answer_input(); without this callback the host declines on behalf of the caller.
+    std::function<void(input_request)> input;
+    /// Once, last. The CallToolResult ({"content":[…],"isError"?:bool,"structuredContent"?:…}).
+    /// Errors: server_not_found, not_found (tool), unavailable (not healthy / breaker open; retry_after), timeout, transport_lost (may have been
+    /// executed), server_error, protocol_error, cancelled. `sent` tells whether any byte may have left.
+    unique_function<void(result<json>, bool sent)> done;
+};
+
+/// [any thread]
+class tool_port {
+  public:
+    virtual ~tool_port() = default;
+    virtual std::shared_ptr<const catalogue> tools() const = 0;
+    virtual std::uint64_t call(tool_call request, tool_call_events events) = 0;
+    virtual void answer_input(std::uint64_t call, const std::string& key, json response) = 0;
+    virtual void cancel(std::uint64_t call) = 0;
+};
+
+}  // namespace holdfast::servers
