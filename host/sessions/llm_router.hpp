@@ -1,0 +1,107 @@
+#pragma once
+// Which model answers: an ordered list of adapters, "auto", a failover chain that ends with the first byte, a breaker each.
+//
+//   auto llm = llm_router::create(clock);
+//   llm->configure({{"claude", "llm-anthropic", claude_port}, {"demo", "llm-demo", demo_port}}, "auto", {"local"});
+//   llm->set_gate({.permit = …, .report = …});
+//   auto id = llm->chat("", request, {.chunk = …, .done = …});   // "" = the default
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel/core/clock.hpp"
+#include "kernel/core/json.hpp"
+#include "kernel/core/unique_function.hpp"
+#include "kernel/plugins/ports.hpp"
+
+namespace holdfast::sessions {
+
+inline constexpr milliseconds describe_timeout{3'000};
+inline constexpr seconds describe_valid_for{10};
+
+struct llm_adapter {
+    std::string id;   ///< name in the configuration: "claude"
+    std::string use;  ///< plugin: "llm-anthropic"
+    std::shared_ptr<plugins::call_port> port;  // second owner: calls under way
+};
+
+/// A breaker in front of each adapter, as functions so that the policy is somebody else's. Empty ones: always closed.
+struct llm_gate {
+    struct permit {
+        bool granted = true;
+        std::uint64_t generation = 0;
+        milliseconds retry_after{0};  ///< when refused; 0 = not known
+    };
+    enum class outcome { success, failure, ignored };  ///< ignored: our own mistake or a cancellation
+    std::function<permit(const std::string& adapter)> acquire;
+    /// Exactly once per granted permit.
+    std::function<void(const std::string& adapter, std::uint64_t generation, outcome how, nanoseconds latency)> report;
+    std::function<std::string(const std::string& adapter)> state;  ///< "closed", "open" …: for llm.list
+};
+
+struct llm_events {
+    /// Which adapter answers, before its first chunk; again never after a chunk. `why` is a sentence for people.
+    std::function<void(const std::string& adapter, const std::string& why)> chosen;
+    std::function<void(const json& chunk)> chunk;  ///< one at a time
+    /// Once, last: the result of ext/llm.h plus "adapter". Errors: unavailable (none can answer; the sentence says why),
+    /// cancelled, or the last adapter's own.
+    unique_function<void(result<json>)> done;
+};
+
+/// [any thread] Callbacks come on the adapters' threads or inside the call.
+class llm_router : public std::enable_shared_from_this<llm_router> {
+  public:
+    static std::shared_ptr<llm_router> create(const clock_source& clock);  ///< the clock is borrowed for life
+
+    /// Replaces the adapters, in order. `preferred`: an id or "auto" (the first that is available and no demonstration, else a
+    /// demonstration one). `fallback`: ids tried next, in order. Calls under way are not touched.
+    void configure(std::vector<llm_adapter> adapters, std::string preferred, std::vector<std::string> fallback);
+    void set_gate(llm_gate gate);
+
+    /// `wanted`: an id, "auto", or "" for the default. Returns an id for cancel().
+    std::uint64_t chat(const std::string& wanted, json request, llm_events events);
+    void cancel(std::uint64_t id);
+
+    /// Asks every adapter to describe itself (bounded by describe_timeout); done may be empty.
+    void refresh(unique_function<void()> done);
+    /// {"default","chosen","reason","adapters":[{id,use,model,available,reason,breaker,demonstration}]}: as last described.
+    json list() const;
+    /// {"default","chosen","reason"}
+    json choice() const;
+    bool knows(const std::string& id) const;  ///< also "auto"
+
+  private:
+    struct call_state;
+    struct known {  // what an adapter said about itself
+        json description = json::object();
+        steady_time at{};
+        bool asked = false;
+    };
+    struct pick {
+        std::vector<llm_adapter> chain;
+        std::string why;
+    };
+    explicit llm_router(const clock_source& clock) : clock_(clock) {}
+    pick choose_locked(const std::string& wanted) const;
+    bool fresh_locked() const;
+    void begin(std::shared_ptr<call_state> c);
+    void try_next(std::shared_ptr<call_state> c, std::optional<error> last);
+    void finish(const std::shared_ptr<call_state>& c, result<json> r);
+
+    const clock_source& clock_;
+    mutable std::mutex mutex_;  // guards everything below; never held across a callback or a port
+    std::vector<llm_adapter> adapters_;
+    std::map<std::string, known> known_;
+    std::string preferred_ = "auto";
+    std::vector<std::string> fallback_;
+    llm_gate gate_;
+    std::map<std::uint64_t, std::shared_ptr<call_state>> calls_;
+    std::uint64_t next_id_ = 1;
+};
+
+}  // namespace holdfast::sessions
