@@ -1,0 +1,114 @@
+#pragma once
+// All MCP servers: one supervised actor each, one catalogue, one way to call a tool. The composition root makes one of these,
+// puts supervisor_spec() into the tree and calls apply() whenever the configuration changes.
+//
+//   auto servers = server_set::create(options);                       // nothing runs yet
+//   children.push_back(servers->supervisor_spec());                   // into the root supervisor
+//   servers->apply(config);                                           // {"mcpServers":{…},"breaker":{…},"health":{…}}
+//
+// Statuses belong to the servers' actors alone; everything read here is an immutable snapshot.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "holdfast/ext/breaker.h"
+#include "holdfast/ext/health.h"
+#include "holdfast/ext/transport.h"
+#include "kernel/core/json.hpp"
+#include "kernel/core/unique_function.hpp"
+#include "kernel/plugins/ports.hpp"
+#include "kernel/supervise/supervisor.hpp"
+#include "servers/tool_port.hpp"
+
+namespace holdfast::events {
+class bus;
+}
+
+namespace holdfast::servers {
+
+inline constexpr milliseconds default_stop_grace{5'000};       ///< graceful stop of one server
+inline constexpr milliseconds default_connect_timeout{60'000}; ///< open + handshake + lists: one attempt may take this long
+inline constexpr std::size_t stderr_ring_lines = 1'000;        ///< kept per server for server.log
+inline constexpr std::size_t max_log_line_bytes = 8 * 1024;    ///< longer ones are cut
+inline constexpr std::size_t max_servers = 10'000;
+
+/// Resolves a policy or transport by the name the configuration gives it: "stdio", "http" or an explicit name for
+/// transports, "breaker-consecutive" or whatever "use" says for policies. Asked anew for every use. [any thread]
+template <class Table>
+using named_resolver = std::function<result<plugins::bound<Table>>(const std::string& name)>;
+
+enum class log_level { debug, info, warn, error };
+
+struct server_set_options {
+    supervise::runtime* runtime = nullptr;           ///< borrowed; outlives the set
+    events::bus* bus = nullptr;                      ///< borrowed; outlives the set
+    std::shared_ptr<plugins::call_port> store;       ///< hf.store/1; null: statuses do not survive a restart of the host
+    named_resolver<hf_transport> transport;
+    named_resolver<hf_breaker> breaker;
+    named_resolver<hf_health> health;
+    std::function<void(log_level, const std::string& server, const std::string& line)> log;  ///< may be empty [any thread]
+    json client_info = json{{"name", "holdfast"}, {"version", "0.1.0"}};
+    json roots = json::array();                      ///< what roots/list answers when no call is there to be asked
+    std::uint64_t random_seed = 0;                   ///< jitter; 0: from the kernel
+};
+
+using row_reply = unique_function<void(result<json>)>;
+
+/// [any thread] unless said otherwise. Names are those of mcpServers.
+class server_set final : public tool_port, public std::enable_shared_from_this<server_set> {
+  public:
+    static std::shared_ptr<server_set> create(server_set_options options);
+    ~server_set() override;
+
+    /// The supervisor "servers" (dynamic children, kind "server"); give it to the root supervisor. When it is restarted it
+    /// starts every configured server again.
+    supervise::child_spec supervisor_spec();
+
+    /// Makes the set equal to the configuration: new servers start, missing ones stop and go, of the others only those whose
+    /// own settings changed (policies included) are restarted. Returns the names that were added, changed or removed.
+    /// Errors: config_invalid, naming the server and the key; then nothing was changed.
+    result<std::vector<std::string>> apply(const json& config);
+    /// One server at runtime. Errors: server_already_exists, config_invalid / server_not_found.
+    result<void> add(const std::string& name, const json& server);
+    result<void> update(const std::string& name, const json& server);
+    result<void> remove(const std::string& name);
+    /// What is wrong with one server's settings, or nothing.
+    static result<void> check(const std::string& name, const json& server);
+
+    // Each replies with the server's row once done (start: once healthy or the attempt failed). Errors: server_not_found,
+    // unavailable. stop: until start or the next start of the host; disable: until enable, across restarts of the host.
+    void start(const std::string& name, row_reply done);
+    void stop(const std::string& name, row_reply done);
+    void restart(const std::string& name, row_reply done);
+    void enable(const std::string& name, row_reply done);
+    void disable(const std::string& name, row_reply done);
+
+    json rows() const;                                          ///< server.list: {"servers":[…]}, by name
+    result<json> row(const std::string& name) const;            ///< server.get
+    result<json> log(const std::string& name, std::size_t limit = 200) const;  ///< server.log: {"lines":[…]}, oldest first
+    json tool_rows(const std::string& server = {}) const;       ///< tool.list: {"version","tools":[…]}
+    json counts() const;                                        ///< {"healthy","disconnected","circuit_open","disabled"}
+    std::vector<std::string> names() const;
+
+    // tool_port
+    std::shared_ptr<const catalogue> tools() const override;
+    std::uint64_t call(tool_call request, tool_call_events events) override;
+    void answer_input(std::uint64_t call, const std::string& key, json response) override;
+    void cancel(std::uint64_t call) override;
+    /// Any other request of the protocol ("prompts/get", "resources/read", "completion/complete"), same rules as call().
+    std::uint64_t request(const std::string& server, const std::string& method, json params, milliseconds timeout,
+                          tool_call_events events);
+
+    /// Told after every swap of the catalogue (for list_changed towards clients). Replaces the one before. Keep it short.
+    void on_catalogue_changed(std::function<void()> f);
+
+    struct impl;
+
+  private:
+    explicit server_set(server_set_options options);
+    std::unique_ptr<impl> impl_;
+};
+
+}  // namespace holdfast::servers
