@@ -1,0 +1,62 @@
+#pragma once
+// Internal. The names of the topics, and who watches which.
+#include <array>
+
+#include "kernel/events/subscription.hpp"
+
+namespace holdfast::events {
+
+class bus::impl {
+  public:
+    explicit impl(bus_options options);
+
+    struct attached {
+        subscription handle;
+        std::shared_ptr<subscription::impl> body;
+        bool pending = false;
+    };
+    attached attach(std::string_view name, subscribe_options options, bool arm);
+
+    using log_ptr = std::shared_ptr<topic_log>;
+    log_ptr find(std::string_view name) const;
+    log_ptr find_or_create(std::string_view name);  ///< null: closed, a pattern, or too many topics
+    result<log_ptr> open(std::string_view name, std::uint64_t epoch, std::uint64_t next_seq,
+                         std::optional<topic_options> limits);
+    result<position> drop(std::string_view name);
+    std::vector<log_ptr> all() const;
+    void close() noexcept;
+    std::uint64_t refused() {
+        counters->refused.fetch_add(1, std::memory_order_relaxed);
+        return 0;
+    }
+
+    std::atomic<bool> closed{false};
+    std::atomic<std::uint64_t> published_by_dropped{0};
+    const std::shared_ptr<bus_counters> counters;
+
+  private:
+    struct name_hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view s) const noexcept { return std::hash<std::string_view>{}(s); }
+    };
+    // Looking a name up takes only its shard's lock.
+    struct alignas(64) shard {
+        mutable std::mutex m;
+        std::unordered_map<std::string, log_ptr, name_hash, std::equal_to<>> topics;
+    };
+    static constexpr std::size_t shard_count = 16;
+    shard& shard_of(std::string_view name) const { return shards_[name_hash{}(name) >> 60]; }
+    log_ptr create(std::string_view name, std::uint64_t epoch, std::uint64_t next_seq, topic_options limits);
+
+    const bus_options options_;
+    const clock_source& clock_;
+    std::atomic<std::uint64_t> next_epoch_;
+    mutable std::array<shard, shard_count> shards_;
+
+    // Creation, dropping, pattern subscription: rare. Taken before any other lock.
+    std::mutex registry_;
+    std::size_t count_ = 0;
+    std::vector<std::weak_ptr<subscription::impl>> patterns_;
+};
+
+}  // namespace holdfast::events
