@@ -161,6 +161,8 @@ struct w1 {
 void w1::subscriber::run(pool& p) {
     constexpr int turn = 16;  // batches, then the others
     for (int k = 0; k < turn; ++k) {
+        // After something was found: one more turn before arming, see subscription::more().
+        if (k > 0 && !sub.more()) break;
         const events::batch b = sub.next(64);
         if (b.empty()) return;
         if (b.note) {

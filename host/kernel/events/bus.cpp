@@ -1,12 +1,25 @@
 #include "kernel/events/bus_impl.hpp"
 
+#include <time.h>
+
 namespace holdfast::events {
 
 namespace {
 bool is_pattern(std::string_view name) { return name.ends_with('*'); }
+// Time stamps need milliseconds at best, so the kernel's coarse clock will do (it moves every 1 to 4 ms): a fifth of the
+// cost, of some weight in a publication of 100 ns.
+class tick_clock final : public clock_source {
+  public:
+    steady_time now() const override { return std::chrono::steady_clock::now(); }
+    wall_time wall() const override {
+        timespec t{};
+        clock_gettime(CLOCK_REALTIME_COARSE, &t);
+        return wall_time(std::chrono::duration_cast<wall_time::duration>(seconds(t.tv_sec) + nanoseconds(t.tv_nsec)));
+    }
+};
 // Topics may outlive the bus in their subscriptions, so its own clock must be immortal.
 const clock_source& wall_clock() {
-    static const system_clock clock;
+    static const tick_clock clock;
     return clock;
 }
 }  // namespace

@@ -45,7 +45,13 @@ class bus::impl {
         std::unordered_map<std::string, log_ptr, name_hash, std::equal_to<>> topics;
     };
     static constexpr std::size_t shard_count = 16;
-    shard& shard_of(std::string_view name) const { return shards_[name_hash{}(name) >> 60]; }
+    /// Names differ at their ends (ids, numbers); the map hashes the whole of it once more.
+    shard& shard_of(std::string_view name) const {
+        unsigned h = static_cast<unsigned>(name.size());
+        for (const char c : name.substr(name.size() - std::min<std::size_t>(name.size(), 4)))
+            h = h * 31 + static_cast<unsigned char>(c);
+        return shards_[h % shard_count];
+    }
     log_ptr create(std::string_view name, std::uint64_t epoch, std::uint64_t next_seq, topic_options limits);
 
     const bus_options options_;

@@ -1,5 +1,7 @@
 #include "kernel/events/cursor.hpp"
 
+#include "kernel/events/spin_lock.hpp"
+
 namespace holdfast::events {
 
 using kind = notice::kind;
@@ -119,10 +121,15 @@ cursor::step cursor::look(std::size_t max, std::span<const event>& run, notice& 
     }
 }
 
+bool cursor::more() const noexcept {
+    return log_->next_seq() != run_end_ || pending_ || !queue_.empty() ||
+           generation_.load(std::memory_order_relaxed) != log_->generation_.load(std::memory_order_relaxed);
+}
+
 /// Under the lock: finds the chunk of pos_ (found), or says what is in the way.
 cursor::step cursor::settle(notice& out, bool& found) {
-    const std::shared_ptr<chunk> old = std::move(pin_);  // may be freed: not under the lock
-    const std::lock_guard lock(log_->m_);
+    std::shared_ptr<chunk> old = std::move(pin_);  // may be freed: not under the lock
+    const auto lock = lock_soon(log_->m_);
     const std::uint64_t first = log_->first_.load(), end = log_->next_.load();
     const std::uint64_t at = pos_.load(std::memory_order_relaxed);
     if (generation_.load() != log_->generation_.load()) {
@@ -160,6 +167,8 @@ cursor::step cursor::settle(notice& out, bool& found) {
         parked_ = true;
         log_->parked_.push_back(shared_from_this());
     }
+    // With room left in it, the chunk is where the next event goes: that one will be read without the lock.
+    if (old && at < old->first + old->size) pin_ = std::move(old);
     return step::empty;
 }
 

@@ -41,6 +41,7 @@ class cursor : public std::enable_shared_from_this<cursor> {
     enum class step { events, note, empty, closed };
     /// events: `run`; note and closed: `out`; empty: parked.
     step next(std::size_t max, std::span<const event>& run, notice& out);
+    bool more() const noexcept;  ///< a hint; takes no lock
 
     const std::string& topic() const noexcept { return log_->name(); }
 

@@ -3,6 +3,11 @@
 #include <atomic>
 #include <cstdint>
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdangling-pointer"  // a pass lies on the stack and unlinks itself
+#endif
+
 namespace holdfast::events {
 
 /// [any thread] Whoever enters must keep the gate alive until it has left.
@@ -12,7 +17,7 @@ class callback_gate {
     class pass {
       public:
         explicit pass(callback_gate& g) noexcept : gate_(g), outer_(top_), admitted_(g.enter()) {
-            if (admitted_) top_ = this;
+            if (admitted_) top_ = this;  // undone by the destructor
         }
         ~pass() {
             if (!admitted_) return;
@@ -57,3 +62,7 @@ class callback_gate {
 };
 
 }  // namespace holdfast::events
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

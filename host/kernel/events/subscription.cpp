@@ -75,6 +75,14 @@ batch subscription::impl::next(std::size_t max) {
     return pattern_ ? next_of_pattern(max) : next_of_one(max);
 }
 
+bool subscription::impl::more() {
+    if (closed()) return false;
+    if (refusal_) return true;
+    if (!pattern_) return one_->more();
+    const std::lock_guard lock(m_);
+    return !ready_.empty();
+}
+
 /// note_ is the last thing this subscription says.
 batch subscription::impl::finish() {
     unsubscribe();
@@ -166,6 +174,7 @@ subscription::~subscription() { unsubscribe(); }
 
 position subscription::attached_at() const noexcept { return impl_ ? impl_->attached_at() : position{}; }
 batch subscription::next(std::size_t max) { return impl_ ? impl_->next(max) : batch{}; }
+bool subscription::more() const { return impl_ && impl_->more(); }
 bool subscription::closed() const noexcept { return !impl_ || impl_->closed(); }
 void subscription::unsubscribe() noexcept {
     if (impl_) impl_->unsubscribe();

@@ -22,6 +22,7 @@ class subscription::impl final : public ready_sink, public std::enable_shared_fr
     void refuse(notice::reason why);             ///< nothing will ever come but this closed notice
 
     batch next(std::size_t max);
+    bool more();
     void unsubscribe() noexcept;
     bool closed() const noexcept { return closed_.load(std::memory_order_relaxed); }
     position attached_at() const noexcept { return at_; }

@@ -1,6 +1,7 @@
 #include "kernel/events/topic_log.hpp"
 
 #include "kernel/events/cursor.hpp"
+#include "kernel/events/spin_lock.hpp"
 
 namespace holdfast::events {
 
@@ -36,7 +37,7 @@ std::uint64_t topic_log::append(std::shared_ptr<event_body>& body, std::uint64_t
     garbage old;
     std::uint64_t seq = 0;
     {
-        std::unique_lock lock(m_);
+        auto lock = lock_soon(m_);
         if (over_limit(1, cost) && !wait_for_room(lock, cost, old)) return 0;
         if (closed_) return 0;
         seq = next_.load(std::memory_order_relaxed);
