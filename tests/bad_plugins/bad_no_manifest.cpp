@@ -1,0 +1,4 @@
+// An entry without a manifest.
+#include "allow_all.hpp"
+extern "C" HF_EXPORT __attribute__((used)) const hf_entry hf_plugin_entry_v1 =
+    holdfast::sdk::detail::entry_of<holdfast::bad::allow_all>::entry();
