@@ -127,6 +127,7 @@ struct w1 {
         events::subscription sub;
         publisher* pub = nullptr;
         std::int64_t seen = 0, errors = 0;
+        int idle_turns = 0;
         void run(pool& p) override;
     };
 
@@ -160,8 +161,15 @@ struct w1 {
 
 void w1::subscriber::run(pool& p) {
     constexpr int turn = 16;  // batches, then the others
+    // Not armed at once when there is nothing: a wake per event costs far more than some idle turns, see
+    // subscription::more(). (Schedulers of the peer spin likewise.)
+    constexpr int patience = 16;
+    if (sub.more()) {
+        idle_turns = 0;
+    } else if (++idle_turns < patience && seen < pub->job->messages) {
+        return p.post(*this);
+    }
     for (int k = 0; k < turn; ++k) {
-        // After something was found: one more turn before arming, see subscription::more().
         if (k > 0 && !sub.more()) break;
         const events::batch b = sub.next(64);
         if (b.empty()) return;

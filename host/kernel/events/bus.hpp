@@ -124,9 +124,9 @@ class subscription {
     /// next() is called again. A subscription retains at most one chunk (64 events, 1/16 of max_bytes) beyond the ring.
     batch next(std::size_t max);
 
-    /// Whether next() would probably return something; a hint that arms nothing. A drain that found something does well to
-    /// post itself once more and to arm (by an empty next()) only on a turn that finds nothing: under load the publisher
-    /// then hardly ever has to wake it.
+    /// Whether next() would probably return something; a hint that arms nothing. A busy consumer does
+    /// well to post itself a few more times before it arms (by an empty next()): a wake per event costs the publisher
+    /// about ten times what the publication costs.
     bool more() const;
 
     /// Up to `max` items, copied out. Convenience over next().
@@ -199,14 +199,13 @@ class topic_handle {
     /// Appends and wakes. Returns the number given, 0 if refused (topic dropped, bus closed).
     template <class Payload>
     std::uint64_t publish(std::string_view type, Payload&& payload) const {
-        return append(std::make_shared<typed_body<std::decay_t<Payload>>>(type, std::forward<Payload>(payload)));
+        return append(make_body(type, std::forward<Payload>(payload)));
     }
     /// As publish, provided that the number will be `seq` (see bus::publish_at).
     template <class Payload>
     result<std::uint64_t> publish_at(std::uint64_t seq, std::string_view type, Payload&& payload,
                                      std::int64_t timestamp_ms = 0) const {
-        return append_at(std::make_shared<typed_body<std::decay_t<Payload>>>(type, std::forward<Payload>(payload)), seq,
-                         timestamp_ms);
+        return append_at(make_body(type, std::forward<Payload>(payload)), seq, timestamp_ms);
     }
 
   private:
@@ -230,7 +229,7 @@ class bus {
     /// refused (closed, too many topics). Payload: json object, object_text, or any type with payload_traits.
     template <class Payload>
     std::uint64_t publish(std::string_view topic, std::string_view type, Payload&& payload) {
-        return append(topic, std::make_shared<typed_body<std::decay_t<Payload>>>(type, std::forward<Payload>(payload)));
+        return append(topic, make_body(type, std::forward<Payload>(payload)));
     }
 
     /// For the owner of a topic who has stored event `seq` durably before announcing it. timestamp 0 = now.
@@ -239,8 +238,7 @@ class bus {
     template <class Payload>
     result<std::uint64_t> publish_at(std::string_view topic, std::uint64_t seq, std::string_view type, Payload&& payload,
                                      std::int64_t timestamp_ms = 0) {
-        return append_at(topic, std::make_shared<typed_body<std::decay_t<Payload>>>(type, std::forward<Payload>(payload)),
-                         seq, timestamp_ms);
+        return append_at(topic, make_body(type, std::forward<Payload>(payload)), seq, timestamp_ms);
     }
 
     std::uint64_t next_seq(std::string_view topic);  ///< 1 for a topic that does not exist (it is not created)

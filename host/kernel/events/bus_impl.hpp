@@ -41,7 +41,7 @@ class bus::impl {
     };
     // Looking a name up takes only its shard's lock.
     struct alignas(64) shard {
-        mutable std::mutex m;
+        mutable short_mutex m;
         std::unordered_map<std::string, log_ptr, name_hash, std::equal_to<>> topics;
     };
     static constexpr std::size_t shard_count = 16;

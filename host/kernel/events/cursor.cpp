@@ -1,7 +1,5 @@
 #include "kernel/events/cursor.hpp"
 
-#include "kernel/events/spin_lock.hpp"
-
 namespace holdfast::events {
 
 using kind = notice::kind;
@@ -129,7 +127,7 @@ bool cursor::more() const noexcept {
 /// Under the lock: finds the chunk of pos_ (found), or says what is in the way.
 cursor::step cursor::settle(notice& out, bool& found) {
     std::shared_ptr<chunk> old = std::move(pin_);  // may be freed: not under the lock
-    const auto lock = lock_soon(log_->m_);
+    const std::lock_guard lock(log_->m_);
     const std::uint64_t first = log_->first_.load(), end = log_->next_.load();
     const std::uint64_t at = pos_.load(std::memory_order_relaxed);
     if (generation_.load() != log_->generation_.load()) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernel/core/json.hpp"
+#include "kernel/events/recycle.hpp"
 
 namespace holdfast::events {
 
@@ -105,5 +106,11 @@ class typed_body final : public event_body {
     void append_fields(std::string& out) const override { payload_traits<Payload>::append_fields(out, value_); }
     const Payload value_;
 };
+
+template <class P>
+std::shared_ptr<event_body> make_body(std::string_view type, P&& payload) {
+    using body = typed_body<std::decay_t<P>>;
+    return std::allocate_shared<body>(recycling_allocator<body>{}, type, std::forward<P>(payload));
+}
 
 }  // namespace holdfast::events

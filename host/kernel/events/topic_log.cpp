@@ -1,7 +1,6 @@
 #include "kernel/events/topic_log.hpp"
 
 #include "kernel/events/cursor.hpp"
-#include "kernel/events/spin_lock.hpp"
 
 namespace holdfast::events {
 
@@ -37,7 +36,7 @@ std::uint64_t topic_log::append(std::shared_ptr<event_body>& body, std::uint64_t
     garbage old;
     std::uint64_t seq = 0;
     {
-        auto lock = lock_soon(m_);
+        std::unique_lock lock(m_);
         if (over_limit(1, cost) && !wait_for_room(lock, cost, old)) return 0;
         if (closed_) return 0;
         seq = next_.load(std::memory_order_relaxed);
@@ -115,7 +114,7 @@ cursor* topic_log::slowest_lossless() {
     return found;
 }
 
-bool topic_log::wait_for_room(std::unique_lock<std::mutex>& lock, std::size_t cost, garbage& g) {
+bool topic_log::wait_for_room(std::unique_lock<short_mutex>& lock, std::size_t cost, garbage& g) {
     while (!closed_ && over_limit(1, cost)) {
         const std::uint64_t oldest = first_.load(std::memory_order_relaxed);
         if (lossless_.empty() || slowest_ > oldest) {

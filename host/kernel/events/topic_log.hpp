@@ -1,8 +1,8 @@
 #pragma once
 // Internal. The log of one topic: events in chunks that are never changed once filled, so that readers go through a chunk
 // without a lock or a copy and take the lock once per chunk.
-#include <condition_variable>
 #include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -10,6 +10,7 @@
 
 #include "kernel/core/clock.hpp"
 #include "kernel/events/bus.hpp"
+#include "kernel/events/short_mutex.hpp"
 
 namespace holdfast::events {
 
@@ -75,7 +76,7 @@ class topic_log {
     // All below: under m_.
     bool over_limit(std::size_t extra_events, std::size_t extra_bytes) const noexcept;
     void trim_one(garbage& g);
-    bool wait_for_room(std::unique_lock<std::mutex>& lock, std::size_t cost, garbage& g);
+    bool wait_for_room(std::unique_lock<short_mutex>& lock, std::size_t cost, garbage& g);
     cursor* slowest_lossless();
     void trim_to_limits(garbage& g);
     const chunk_ptr& chunk_of(std::uint64_t seq) const;
@@ -86,7 +87,7 @@ class topic_log {
     const clock_source& clock_;
     const std::shared_ptr<bus_counters> counters_;
 
-    mutable std::mutex m_;
+    mutable short_mutex m_;
     topic_options limits_;
     std::vector<chunk_ptr> chunks_;  // oldest first, from head_; those before head_ are gone
     std::size_t head_ = 0;
@@ -97,15 +98,15 @@ class topic_log {
     notice::reason closed_why_ = notice::reason::topic_dropped;
     cursors parked_;  // wait for the next event; the cycle with cursor::log_ is broken by close() and detach()
 
-    // Written under m_, read without it by cursors.
-    std::atomic<std::uint64_t> first_;  // oldest number kept; == next_ when none is
+    // Written under m_, read without it by cursors; on a line of their own, because readers look here all the time.
+    alignas(64) std::atomic<std::uint64_t> first_;  // oldest number kept; == next_ when none is
     std::atomic<std::uint64_t> next_;
     std::atomic<std::uint64_t> generation_{0};  // counts reopenings
 
     // Lossless readers.
-    std::vector<cursor*> lossless_;
+    alignas(64) std::vector<cursor*> lossless_;
     std::uint64_t slowest_ = 0;  // no lossless cursor is before it
-    std::condition_variable room_;
+    std::condition_variable_any room_;
     std::size_t waiting_publishers_ = 0;
     std::atomic<cursor*> blocker_{nullptr};   // whose progress a publisher waits for; compared, never followed
     std::atomic<std::uint64_t> wanted_{0};    // … until it has come this far
