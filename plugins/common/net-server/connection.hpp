@@ -33,6 +33,7 @@ class connection : public std::enable_shared_from_this<connection> {
 
   protected:
     void enlist();  ///< after construction, once shared
+    void delist();  ///< when its socket is closed; late responders may keep the object longer
     std::shared_ptr<core> core_;
 };
 
@@ -86,10 +87,11 @@ inline void connection::enlist() {
     const std::lock_guard lock(core_->registry_mutex_);
     core_->registry_.emplace(this, weak_from_this());
 }
-inline connection::~connection() {
+inline void connection::delist() {
     const std::lock_guard lock(core_->registry_mutex_);
     core_->registry_.erase(this);
 }
+inline connection::~connection() { delist(); }
 
 /// Takes over a connection whose upgrade request was accepted by the handler. websocket_connection.cpp
 void start_websocket(std::shared_ptr<core> c, beast::tcp_stream&& stream, beast::http::request<beast::http::string_body>&& request,

@@ -39,13 +39,14 @@ class http_connection final : public connection {
         enlist();
         core_->post(executor_, [self = me()] {
             self->keep_alive_ = false;
+            self->linger_ = true;
             self->write_response(http_response::failure(503, "overloaded", "too many connections; close some or retry", 1000), false);
         });
     }
     void drain() override {
         core_->post(executor_, [self = me()] {
             self->keep_alive_ = false;
-            if (self->idle_) self->close();
+            if (self->idle_ || self->lingering_) self->close();
         });
     }
     void abort() override {
@@ -55,7 +56,9 @@ class http_connection final : public connection {
   private:
     std::shared_ptr<http_connection> me() { return std::static_pointer_cast<http_connection>(shared_from_this()); }
     void close() {
-        if (!upgraded_) stream_.close();
+        if (upgraded_) return;
+        stream_.close();
+        delist();
     }
 
     void await_request(std::chrono::milliseconds patience) {
@@ -109,8 +112,8 @@ class http_connection final : public connection {
 
     void refuse(beast::error_code ec) {
         if (ec == beast::error::timeout) {
-            ++core_->bad_requests;  // too slow: the stream is closed already
-            return;
+            ++core_->bad_requests;  // too slow
+            return close();
         }
         if (ec == http::error::header_limit || ec == http::error::buffer_overflow)
             return reject(431, "invalid_argument", "the request headers are larger than " + std::to_string(core_->limits.header_bytes) + " bytes");
@@ -124,6 +127,7 @@ class http_connection final : public connection {
     void reject(int status, std::string_view code, std::string_view message) {
         ++core_->bad_requests;
         keep_alive_ = false;
+        linger_ = true;  // the peer may still be sending
         write_response(http_response::failure(status, code, message), false);
     }
 
@@ -222,8 +226,10 @@ class http_connection final : public connection {
         if (keep_alive_) return await_request(core_->limits.idle_time);
         beast::error_code ignored;
         stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+        if (!linger_ || core_->draining) return close();
         buffer_.clear();
         lingered_ = 0;
+        lingering_ = true;
         stream_.expires_after(linger_time);
         linger();
     }
@@ -244,7 +250,7 @@ class http_connection final : public connection {
     std::string peer_, head_;
     std::shared_ptr<const std::string> body_;
     std::size_t written_ = 0, lingered_ = 0;
-    bool keep_alive_ = true, idle_ = false, upgraded_ = false;
+    bool keep_alive_ = true, linger_ = false, lingering_ = false, idle_ = false, upgraded_ = false;
 };
 }  // namespace
 }  // namespace detail

@@ -10,22 +10,27 @@ namespace holdfast::web::detail {
 namespace {
 namespace ws = beast::websocket;
 namespace http = beast::http;
+constexpr auto close_time = std::chrono::seconds(5);  // for the peer's part of a handshake or a goodbye
 constexpr std::size_t write_piece = 16 * 1024;  // bytes per frame: progress of a large message is seen piece by piece
 
 class websocket_connection final : public connection, public websocket {
   public:
     websocket_connection(std::shared_ptr<core> c, beast::tcp_stream&& stream, std::shared_ptr<websocket_handler> handler)
-        : connection(std::move(c)), ws_(std::move(stream)), executor_(ws_.get_executor()), stuck_(executor_), handler_(std::move(handler)) {}
+        : connection(std::move(c)), ws_(std::move(stream)), executor_(ws_.get_executor()), stuck_(executor_), goodbye_(executor_), handler_(std::move(handler)) {}
 
     void start(http::request<http::string_body>&& request, std::string protocol) {
         enlist();
         beast::get_lowest_layer(ws_).expires_never();
         ws::stream_base::timeout t;
-        t.handshake_timeout = std::chrono::seconds(5);
+        t.handshake_timeout = close_time;
         t.idle_timeout = core_->limits.ping_time;
         t.keep_alive_pings = true;
         ws_.set_option(t);
         ws_.read_message_max(core_->limits.message_bytes);
+        // A peer that says goodbye must also hang up: Beast itself would wait for that without a limit.
+        ws_.control_callback([this](ws::frame_type kind, beast::string_view) {
+            if (kind == ws::frame_type::close) cut_after(close_time);
+        });
         if (!protocol.empty())
             ws_.set_option(ws::stream_base::decorator(
                 [protocol = std::move(protocol)](ws::response_type& r) { r.set(http::field::sec_websocket_protocol, protocol); }));
@@ -171,7 +176,15 @@ class websocket_connection final : public connection, public websocket {
 
     void send_close() {
         closing_ = true;
+        cut_after(close_time);
         ws_.async_close(close_reason_, [self = me()](beast::error_code) { self->finish(); });
+    }
+
+    void cut_after(std::chrono::milliseconds time) {
+        goodbye_.expires_after(time);
+        goodbye_.async_wait([self = me()](beast::error_code ec) {
+            if (!ec) self->cut();
+        });
     }
 
     void cut() {
@@ -190,6 +203,8 @@ class websocket_connection final : public connection, public websocket {
             }
         }
         stuck_.cancel();
+        goodbye_.cancel();
+        delist();
         beast::get_lowest_layer(ws_).close();
         if (auto handler = std::exchange(handler_, nullptr)) {
             try {
@@ -201,7 +216,7 @@ class websocket_connection final : public connection, public websocket {
 
     ws::stream<beast::tcp_stream, false> ws_;
     net::any_io_executor executor_;
-    net::steady_timer stuck_;
+    net::steady_timer stuck_, goodbye_;
     beast::flat_buffer buffer_;
     std::shared_ptr<websocket_handler> handler_;  // shared with whoever publishes to this client
     ws::close_reason close_reason_;
