@@ -84,11 +84,22 @@ class pool {
         if (sleeper) cv_.notify_one();
     }
 
+    /// For actors that look for more without being woken: they run when nothing else does, and not before a microsecond
+    /// or so has passed, for reading a log that another core is writing to stalls both for some hundred nanoseconds.
+    void post_later(actor& a) {
+        const std::lock_guard lock(m_);
+        later_.push_back(&a);
+    }
+
   private:
     static constexpr int spins = 2000;  // some tens of microseconds before going to sleep
+    static constexpr auto moderation = std::chrono::nanoseconds(1500);
     void work() {
         for (;;) {
-            for (int i = 0; i < spins && waiting_.load(std::memory_order_relaxed) == 0; ++i) __builtin_ia32_pause();
+            for (int i = 0; i < spins && waiting_.load(std::memory_order_relaxed) == 0; ++i) {
+                if (i == 0 && recall()) break;
+                __builtin_ia32_pause();
+            }
             actor* a = nullptr;
             {
                 std::unique_lock lock(m_);
@@ -103,9 +114,23 @@ class pool {
             a->run(*this);
         }
     }
+    bool recall() {
+        {
+            const std::lock_guard lock(m_);
+            if (later_.empty()) return false;
+        }
+        const auto until = steady::now() + moderation;
+        while (steady::now() < until) __builtin_ia32_pause();
+        const std::lock_guard lock(m_);
+        queue_.insert(queue_.end(), later_.begin(), later_.end());
+        later_.clear();
+        waiting_.store(queue_.size(), std::memory_order_relaxed);
+        return true;
+    }
     std::mutex m_;
     std::condition_variable cv_;
     std::deque<actor*> queue_;
+    std::vector<actor*> later_;
     std::atomic<std::size_t> waiting_{0};
     int asleep_ = 0;
     bool stop_ = false;
@@ -163,14 +188,14 @@ void w1::subscriber::run(pool& p) {
     constexpr int turn = 16;  // batches, then the others
     // Not armed at once when there is nothing: a wake per event costs far more than some idle turns, see
     // subscription::more(). (Schedulers of the peer spin likewise.)
-    constexpr int patience = 16;
+    constexpr int patience = 4;
     if (sub.more()) {
         idle_turns = 0;
     } else if (++idle_turns < patience && seen < pub->job->messages) {
-        return p.post(*this);
+        return p.post_later(*this);
     }
     for (int k = 0; k < turn; ++k) {
-        if (k > 0 && !sub.more()) break;
+        if (k > 0 && !sub.more()) return p.post_later(*this);
         const events::batch b = sub.next(64);
         if (b.empty()) return;
         if (b.note) {
