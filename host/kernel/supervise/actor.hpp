@@ -95,7 +95,8 @@ class actor : private detail::runnable {
     /// In on_start(): the start is not over when it returns; ready() will say when (the start deadline runs).
     void defer_ready() noexcept { ready_deferred_ = true; }
     void ready();
-    /// A timer whose callback runs as a message of this actor.
+    /// A timer whose callback runs as a message of this actor. It holds a reference until it fires or is cancelled: cancel it in
+    /// on_exit(), or the memory of an ended actor stays until then.
     template <class F>
     [[nodiscard]] timer_handle tell_after(nanoseconds delay, F f);
 

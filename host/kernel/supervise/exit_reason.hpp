@@ -23,7 +23,7 @@ std::string_view to_string(exit_kind kind) noexcept;
 
 struct exit_reason {
     exit_kind kind = exit_kind::normal;
-    int code = 0;        ///< exit code or signal number where the kind has one
+    int code = 0;        ///< exit code, signal number, or for start_failure the errc
     std::string detail;  ///< one sentence for people; may be empty
 
     /// normal and shutdown end a transient child for good; everything else restarts it.

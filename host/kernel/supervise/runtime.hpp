@@ -127,7 +127,7 @@ class pool_runtime final : public runtime {
 
     const clock_source& clock() const override;
     result<fd_watch> watch_fd(int fd, std::uint32_t interest, unique_function<void(std::uint32_t)> f,
-                              dispatch where) override;
+                              dispatch where = dispatch::pool) override;
     bool enqueue(detail::runnable* item) override;
     bool on_pool_thread() const noexcept override;
     counters stats() const override;
@@ -157,7 +157,7 @@ class manual_runtime final : public runtime {
 
     const clock_source& clock() const override;
     result<fd_watch> watch_fd(int fd, std::uint32_t interest, unique_function<void(std::uint32_t)> f,
-                              dispatch where) override;
+                              dispatch where = dispatch::pool) override;
     bool enqueue(detail::runnable* item) override;
     bool on_pool_thread() const noexcept override;
     counters stats() const override;

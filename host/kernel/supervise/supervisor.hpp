@@ -43,9 +43,15 @@ class child_context {
     std::uint32_t incarnation() const noexcept { return incarnation_; }  ///< 1 for the first start
     runtime& rt() const;
     name_registry* names() const;      ///< the supervisor's, or null
+    /// Optional, before started(): what to stop or kill when the start is given up half way.
+    void attach(std::shared_ptr<child> c) const;
     void started(std::shared_ptr<child> c) const;
-    void failed(std::string why, int code = 0) const;
+    void failed(error why) const;      ///< nothing is left running of this incarnation
     void exited(exit_reason reason) const;
+
+    /// Starts a nested supervisor as this child; used by supervisor_child(). `announce` gets it before its children start.
+    void start_supervisor(struct supervisor_options options, std::vector<struct child_spec> children,
+                          const std::function<void(ref<supervisor>)>& announce) const;
 
   private:
     friend class supervisor;

@@ -100,10 +100,10 @@ enum class report_kind : std::uint8_t { progress, child_terminated, start_error,
 std::string_view to_string(report_kind k) noexcept;
 
 namespace action {
-struct start { child_key key; std::uint32_t incarnation; };     ///< run the start function
+struct start { child_key key; std::uint32_t incarnation; };     ///< run the start function; ends in started or start_failed
 struct stop { child_key key; std::uint32_t incarnation; };      ///< ask it to stop
 struct kill { child_key key; std::uint32_t incarnation; };      ///< force it; its exit is still awaited
-struct abandon { child_key key; std::uint32_t incarnation; exit_kind why; };  ///< no longer ours: a start that never finished, or a quarantined one
+struct abandon { child_key key; std::uint32_t incarnation; };   ///< did not end when killed: quarantined, no longer counted on
 struct arm { std::uint64_t token; timer_purpose purpose; steady_time at; };
 struct disarm { std::uint64_t token; };
 struct report {
@@ -129,6 +129,7 @@ using supervisor_event = std::variant<event::start_all, event::add_child, event:
 /// A child as seen from outside.
 struct child_view {
     child_key key = 0;
+    bool significant = false;
     std::string id, kind;
     child_state state = child_state::stopped;
     restart_type restart = restart_type::permanent;
