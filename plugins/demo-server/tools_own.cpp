@@ -83,11 +83,14 @@ outcome read_file(call& c, const file_root& root) {
 outcome slow(call& c) {
     const auto duration = int_or(c.arguments(), "duration_ms", 3000);
     const auto steps = int_or(c.arguments(), "steps", 10);
-    for (std::int64_t step = 1; step <= steps; ++step) {
-        // Differences of the running total, so that rounding does not add up.
-        if (!c.wait(std::chrono::milliseconds(duration * step / steps - duration * (step - 1) / steps))) return c.interrupted();
-        c.progress(static_cast<double>(step), static_cast<double>(steps),
-                   "Step " + std::to_string(step) + " of " + std::to_string(steps));
+    // One slice more than steps: the last report must not share a read with the answer, because clients built on the
+    // TypeScript SDK 1.x handle the answer first and then no longer know the progress token.
+    const auto until = [&](std::int64_t slice) { return duration * slice / (steps + 1); };
+    for (std::int64_t step = 1; step <= steps + 1; ++step) {
+        if (!c.wait(std::chrono::milliseconds(until(step) - until(step - 1)))) return c.interrupted();
+        if (step <= steps)
+            c.progress(static_cast<double>(step), static_cast<double>(steps),
+                       "Step " + std::to_string(step) + " of " + std::to_string(steps));
     }
     return text_result("Took " + std::to_string(duration) + " ms in " + std::to_string(steps) + " steps.");
 }

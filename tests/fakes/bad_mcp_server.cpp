@@ -120,7 +120,10 @@ void serve(fault& f, const json& id, const std::string& method, const json& para
     if (f.hits("garbage", method, nullptr)) return write_all(STDOUT_FILENO, "Listening on port 8080 {\"jsonrpc\": oops\n");
     if (f.hits("die_on_call", method, "tools/call")) ::raise(SIGKILL);
     if (f.hits("grandchild", method, "tools/call")) leave_a_grandchild(f.with.state);
-    if (f.is("crash_after") && f.requests > std::atol(f.with.value.c_str())) ::raise(SIGSEGV);
+    if (f.is("crash_after") && f.requests > std::atol(f.with.value.c_str())) {
+        std::signal(SIGSEGV, SIG_DFL);  // sanitizers would turn the signal into an exit status
+        ::raise(SIGSEGV);
+    }
     if (f.hits("fill_stderr", method, nullptr)) write_all(STDERR_FILENO, std::string(stderr_flood - 1, 'x') + "\n");
     if (f.hits("deep_json", method, "tools/call")) {
         const std::string text = R"({"jsonrpc":"2.0","id":)" + dump(id) + R"(,"result":{"content":)" +

@@ -395,7 +395,7 @@ TEST_F(demo_server, completes_arguments) {
 TEST_F(demo_server, tells_the_time) {
     process& s = start();
     const json utc = s.request(1, "tools/call", modern(tool("get_time")));
-    EXPECT_EQ(text_of(utc).substr(0, 20), utc["result"]["structuredContent"]["utc"]);
+    EXPECT_EQ(text_of(utc).substr(0, 20), string_or(utc["result"]["structuredContent"], "utc"));
     const json tokyo = s.request(2, "tools/call", modern(tool("get_time", {{"timezone", "Asia/Tokyo"}})));
     if (fs::exists("/usr/share/zoneinfo/Asia/Tokyo")) {
         const auto local = tokyo["result"]["structuredContent"]["local"].get<std::string>();
