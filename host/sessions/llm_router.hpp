@@ -89,8 +89,11 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
     explicit llm_router(const clock_source& clock) : clock_(clock) {}
     pick choose_locked(const std::string& wanted) const;
     bool fresh_locked() const;
-    void begin(std::shared_ptr<call_state> c);
-    void try_next(std::shared_ptr<call_state> c, std::optional<error> last);
+    void begin(const std::shared_ptr<call_state>& c);
+    void try_next(const std::shared_ptr<call_state>& c, std::optional<error> last);
+    void attempt(const std::shared_ptr<call_state>& c, const llm_adapter& a, std::uint64_t generation);
+    void attempt_done(const std::shared_ptr<call_state>& c, const std::string& adapter, std::uint64_t generation, steady_time began,
+                      result<json> r);
     void finish(const std::shared_ptr<call_state>& c, result<json> r);
 
     const clock_source& clock_;
@@ -100,7 +103,9 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
     std::string preferred_ = "auto";
     std::vector<std::string> fallback_;
     llm_gate gate_;
-    std::map<std::uint64_t, std::shared_ptr<call_state>> calls_;
+    std::map<std::uint64_t, std::shared_ptr<call_state>> calls_;  // second owners: the ports' callbacks
+    std::vector<unique_function<void()>> waiting_;  // for the refresh under way
+    std::size_t describing_ = 0;                    // answers still out
     std::uint64_t next_id_ = 1;
 };
 

@@ -1,0 +1,115 @@
+#pragma once
+// What a session is: a fold over its durable events. Memory holds the newest messages; the journal holds all.
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernel/core/json.hpp"
+#include "kernel/core/result.hpp"
+
+namespace holdfast::sessions {
+
+enum class phase : std::uint8_t { idle, thinking, awaiting_permission, running_tool };
+enum class call_status : std::uint8_t { proposed, asked, approved, running, result, error, denied, outcome_unknown };
+enum class message_status : std::uint8_t { complete, streaming, interrupted, failed };
+
+std::string_view to_string(phase p) noexcept;
+std::string_view to_string(call_status s) noexcept;
+std::string_view to_string(message_status s) noexcept;
+call_status call_status_from(std::string_view s) noexcept;        ///< error for anything unknown
+message_status message_status_from(std::string_view s) noexcept;  ///< complete for anything unknown
+inline bool open(call_status s) noexcept { return s <= call_status::running; }
+
+struct tool_use {
+    std::string id, server, tool, name;  ///< name: as the model says it
+    json arguments = json::object();
+    call_status status = call_status::proposed;
+    json result;                         ///< CallToolResult, null until there is one
+    json to_json() const;
+};
+
+struct message {
+    std::string id, role, text, at;  ///< role: user | assistant
+    message_status status = message_status::complete;
+    std::uint64_t seq = 0;           ///< of its MessageAdded
+    std::vector<tool_use> calls;
+    json parts;                      ///< the model's own parts when some of them are opaque, else null
+    std::string adapter;             ///< who wrote it
+    json to_json() const;
+};
+
+/// Something a person is asked: may this tool run, or what a tool wants to know.
+struct pending_request {
+    std::string request_id, kind, call_id;  ///< kind: permission | input
+    std::string key;                        ///< input: the server's name of the question
+    std::string server, tool, prompt, url, hash;
+    json options = json::array(), arguments, schema;
+    std::int64_t expires_ms = 0;            ///< wall clock, since 1970
+    std::int64_t timeout_ms = 0;
+    json to_json() const;
+};
+
+struct resolution {
+    std::string request_id, decision, by;
+};
+
+struct session_config {
+    std::string title, llm;
+    std::vector<std::string> servers;  ///< empty: all
+    std::vector<std::string> allow;    ///< "server/tool" or "server/*"
+};
+
+struct session_stats {
+    std::uint64_t messages = 0, tool_calls = 0, input_tokens = 0, output_tokens = 0, cached_tokens = 0, turns = 0, thinking_ms = 0;
+    json to_json() const;
+};
+
+struct session_state {
+    std::string id, user, created_at, updated_at;
+    session_config config;
+    session_stats stats;
+    std::deque<std::shared_ptr<const message>> recent;  // second owner: the state before a commit
+    std::string streaming;        ///< id of the message being written, or empty
+    unsigned rounds = 0;          ///< model calls since the newest user message
+    unsigned unanswered = 0;      ///< user messages since the newest model call
+    std::vector<pending_request> pending;
+    std::deque<resolution> resolved;                      ///< the newest, for those who answer late
+    std::map<std::string, std::string> pins;              ///< "server/tool" → hash it last ran with
+    std::deque<std::pair<std::string, std::uint64_t>> keys;  ///< idempotency key → seq of its message, newest last
+    std::map<std::string, std::string> key_messages;      ///< idempotency key → message id
+    std::uint64_t last_durable = 0;
+    std::size_t keep = 50;        ///< messages in `recent`
+    bool ended = false;
+
+    phase now() const noexcept;
+    bool unfinished() const noexcept { return now() != phase::idle; }
+    const message* find(std::string_view message_id) const noexcept;
+    const tool_use* find_call(std::string_view call_id) const noexcept;
+    const pending_request* find_pending(std::string_view request_id) const noexcept;
+    bool has_open_calls() const noexcept;
+
+    json to_json() const;                               ///< everything: for the table "snapshots"
+    static result<session_state> from_json(const json& j);  ///< Errors: corrupt
+};
+
+/// One event of a session's topic.
+struct session_event {
+    std::string type;
+    json data;
+    bool durable = true;
+    std::string idem_key;
+};
+
+/// The fold. Unknown types and ids change nothing but the number: a newer host may have written them.
+void apply(session_state& s, std::string_view type, const json& data, std::uint64_t seq, std::string_view at,
+           std::string_view idem_key = {});
+
+/// "2026-11-21T12:00:00.123Z" of milliseconds since 1970.
+std::string time_text(std::int64_t wall_ms);
+
+}  // namespace holdfast::sessions

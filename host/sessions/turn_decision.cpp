@@ -1,0 +1,488 @@
+#include "sessions/turn_decision.hpp"
+
+#include <algorithm>
+
+#include "sessions/tool_text.hpp"
+
+namespace holdfast::sessions {
+namespace {
+
+constexpr unsigned max_queued_messages = 32;  // user messages waiting while a turn runs
+
+/// One decision under way: what is emitted is applied to a copy at once, so that later steps see it.
+class turn {
+  public:
+    turn(const session_state& s, const turn_context& c) : c_(c) { out_.next = s; }
+
+    void on(const input::create& in) {
+        session_state& s = out_.next;
+        if (s.last_durable > 0) return refuse(errc::already_exists, "a session with this id exists; choose another id or leave it out");
+        json d{{"session_id", s.id}, {"user_id", in.user}};
+        if (!in.config.title.empty()) d["title"] = in.config.title;
+        if (!in.config.llm.empty()) d["llm"] = in.config.llm;
+        if (!in.config.servers.empty()) d["servers"] = in.config.servers;
+        if (!in.config.allow.empty()) d["allow"] = in.config.allow;
+        emit("SessionStarted", std::move(d));
+        out_.reply = json{{"session_id", s.id}};
+    }
+
+    void on(const input::user_message& in) {
+        const session_state& s = out_.next;
+        if (!in.idem_key.empty())
+            for (const auto& [key, seq] : s.keys)
+                if (key == in.idem_key) {
+                    const auto id = s.key_messages.find(key);
+                    out_.deduplicated = true;
+                    out_.reply = json{{"message_id", id == s.key_messages.end() ? "" : id->second}, {"seq", seq}};
+                    return;
+                }
+        if (in.content.find_first_not_of(" \t\r\n") == std::string::npos)
+            return refuse(errc::invalid_argument, "the message is empty");
+        if (in.content.size() > c_.options->max_message_bytes)
+            return refuse(errc::invalid_argument, "the message is longer than " + std::to_string(c_.options->max_message_bytes) + " bytes");
+        if (s.unanswered >= max_queued_messages)
+            return refuse(errc::overloaded, "too many messages wait for an answer; wait for the turn to end or cancel it");
+        const bool idle = !s.unfinished();
+        const std::string id = c_.new_id("msg_");
+        const std::uint64_t seq = number();
+        json m{{"id", id}, {"role", "user"}, {"text", in.content}, {"status", "complete"}, {"at", at()}, {"seq", seq}};
+        emit("MessageAdded", {{"message_id", id}, {"message", std::move(m)}}, in.idem_key);
+        out_.reply = json{{"message_id", id}, {"seq", seq}};
+        if (idle) think();
+    }
+
+    void on(const input::model_done& in) {
+        if (out_.next.streaming.empty() || out_.next.streaming != in.message_id) return;
+        complete(in);
+        go_on();
+    }
+
+    void on(const input::model_failed& in) {
+        if (out_.next.streaming.empty() || out_.next.streaming != in.message_id) return;
+        interrupt(in.partial);
+        emit("ErrorOccurred", {{"error_type", "stream_failure"},
+                               {"message", in.why.message},
+                               {"context", {{"message_id", in.message_id}, {"code", to_string(in.why.code)}, {"partial", !in.partial.empty()}}}});
+        finish();
+    }
+
+    void on(const input::answer& in) {
+        const session_state& s = out_.next;
+        const pending_request* found = s.find_pending(in.request_id);
+        if (!found) return answer_late(in);
+        const pending_request p = *found;
+        const bool permission = p.kind == "permission";
+        const bool known = permission ? (in.decision == "allow_once" || in.decision == "allow_always" || in.decision == "deny")
+                                      : (in.decision == "accept" || in.decision == "decline" || in.decision == "cancel");
+        if (!known)
+            return refuse(errc::invalid_argument, permission ? "this asks for a permission: answer allow_once, allow_always or deny"
+                                                             : "this asks for input: answer accept, decline or cancel");
+        if (!permission && in.decision == "accept" && p.url.empty() && !in.content.is_object())
+            return refuse(errc::invalid_argument, "accept needs content: an object with the fields asked for");
+        std::string pattern;
+        if (in.decision == "allow_always") {
+            pattern = in.pattern.empty() ? p.server + "/" + p.tool : in.pattern;
+            if (auto ok = check_pattern(pattern); !ok) return refuse(ok.error().code, ok.error().message);
+            if (!allows({pattern}, p.server, p.tool))
+                return refuse(errc::invalid_argument, "the pattern \"" + pattern + "\" does not cover " + p.server + "/" + p.tool);
+        }
+        settle(p, in.decision, in.by, pattern, in.content);
+        out_.reply = json{{"request_id", p.request_id}, {"decision", in.decision}, {"resolved_by", in.by}, {"first", true}};
+        go_on();
+    }
+
+    void on(const input::expire&) {
+        bool any = false;
+        const auto pending = out_.next.pending;
+        for (const pending_request& p : pending)
+            if (p.expires_ms <= c_.wall_ms) {
+                settle(p, p.kind == "permission" ? "deny" : "cancel", "timeout", {}, {});
+                any = true;
+            }
+        if (any) go_on();
+    }
+
+    void on(const input::tool_done& in) {
+        const tool_use* c = out_.next.find_call(in.call_id);
+        if (!c || c->status != call_status::running) return;
+        drop_questions_of(in.call_id, "the tool ended");
+        if (in.outcome) {
+            const bool bad = bool_or(*in.outcome, "isError", false);
+            executed(in.call_id, bad ? "error" : "result", bounded_result(*in.outcome, c_.options->max_result_bytes), in.duration_ms);
+        } else {
+            const errc code = in.outcome.error().code;
+            const bool unknown = in.sent && (code == errc::transport_lost || code == errc::timeout || code == errc::cancelled);
+            executed(in.call_id, unknown ? "outcome_unknown" : "error",
+                     error_result(unknown ? "The outcome is unknown: " + in.outcome.error().message +
+                                                ". The tool may or may not have done its work; it is not repeated by itself."
+                                          : in.outcome.error().message),
+                     in.duration_ms);
+        }
+        go_on();
+    }
+
+    void on(const input::tool_asks& in) {
+        const tool_use* c = out_.next.find_call(in.call_id);
+        if (!c || c->status != call_status::running) return;
+        if (in.question.method == "roots/list") return respond(in, {{"roots", json::array()}});
+        if (in.question.method != "elicitation/create")
+            return respond(in, {{"error", {{"code", -32601}, {"message", "this host does not answer " + in.question.method}}}});
+        const json& p = in.question.params;
+        json d = request_fields(*c, "input", string_or(p, "message", "The tool asks for input."), {"accept", "decline", "cancel"});
+        d["key"] = in.question.key;
+        if (p.contains("requestedSchema")) d["schema"] = p["requestedSchema"];
+        if (p.contains("url")) d["url"] = p["url"];
+        emit("PermissionRequired", std::move(d));
+    }
+
+    void on(const input::cancel& in) {
+        const bool running = out_.next.unfinished();
+        out_.reply = json{{"cancelled", running}};
+        if (!running) return;
+        if (!out_.next.streaming.empty()) {
+            out_.effects.push_back(effect::cancel_model{});
+            interrupt(in.partial);
+        }
+        for (const pending_request& p : std::vector(out_.next.pending))
+            resolved(p, p.kind == "permission" ? "deny" : "cancel", in.by, {});
+        for (const tool_use& c : open_calls()) {
+            if (c.status == call_status::running) {
+                out_.effects.push_back(effect::cancel_tool{c.id});
+                executed(c.id, "outcome_unknown", error_result("Cancelled while it ran: the tool may or may not have done its work."), 0);
+            } else {
+                executed(c.id, "denied", error_result("Cancelled before it ran."), 0);
+            }
+        }
+    }
+
+    void on(const input::restored& in) { restore(in); }
+
+    void on(const input::configure& in) {
+        json d = json::object();
+        if (in.title) d["title"] = *in.title;
+        if (in.llm) d["llm"] = *in.llm;
+        if (in.servers) d["servers"] = *in.servers;
+        if (in.allow) {
+            for (const std::string& p : *in.allow)
+                if (auto ok = check_pattern(p); !ok) return refuse(ok.error().code, ok.error().message);
+            d["allow"] = *in.allow;
+        }
+        if (!d.empty()) emit("SessionConfigured", std::move(d));
+    }
+
+    void on(const input::end& in) {
+        on(input::cancel{"the session ended", {}});
+        emit("SessionEnded", {{"reason", in.reason}});
+        out_.reply = json::object();
+    }
+
+    turn_outcome take() { return std::move(out_); }
+
+  private:
+    std::string at() const { return time_text(c_.wall_ms); }
+    std::uint64_t number() const { return c_.next_seq + out_.events.size(); }
+    void refuse(errc code, std::string message) { out_.reply = fail(code, std::move(message)); }
+
+    void emit(std::string type, json data, std::string idem_key = {}) {
+        data["session_id"] = out_.next.id;
+        apply(out_.next, type, data, number(), at(), idem_key);
+        out_.events.push_back({std::move(type), std::move(data), true, std::move(idem_key)});
+    }
+
+    std::vector<tool_use> open_calls() const {
+        std::vector<tool_use> out;
+        for (const auto& m : out_.next.recent)
+            for (const tool_use& c : m->calls)
+                if (open(c.status)) out.push_back(c);
+        return out;
+    }
+
+    void think() {
+        if (out_.next.rounds >= c_.options->max_rounds) {
+            emit("ErrorOccurred", {{"error_type", "max_rounds"},
+                                   {"message", "the model called tools " + std::to_string(out_.next.rounds) +
+                                                   " times in a row without an answer; send a message to go on"},
+                                   {"context", {{"rounds", out_.next.rounds}}}});
+            return;
+        }
+        const std::string id = c_.new_id("msg_");
+        json m{{"id", id}, {"role", "assistant"}, {"text", ""}, {"status", "streaming"}, {"at", at()}, {"seq", number()}};
+        emit("MessageAdded", {{"message_id", id}, {"message", std::move(m)}});
+        out_.effects.push_back(effect::call_model{id});
+    }
+
+    void finish() {
+        if (out_.next.unanswered > 0 && !out_.next.unfinished()) think();
+    }
+
+    /// After something ended: wait for the rest, ask the model again with every result, or be idle.
+    void go_on() {
+        if (out_.next.unfinished()) return;
+        const message* last = nullptr;
+        for (const auto& m : out_.next.recent)
+            if (m->role == "assistant") last = m.get();
+        if (last && !last->calls.empty() && last->status == message_status::complete && !stop_here_) think();
+        else finish();
+    }
+
+    void interrupt(const std::string& partial) {
+        const std::string id = out_.next.streaming;
+        emit("MessageUpdated", {{"message_id", id}, {"content", partial}, {"status", partial.empty() ? "failed" : "interrupted"}});
+    }
+
+    void complete(const input::model_done& in) {
+        const std::string stop = string_or(in.result, "stop_reason", "other");
+        // What the model did not finish saying never runs; and it is not asked to go on by itself.
+        const bool cut = stop == "max_tokens" || stop == "refusal";
+        std::string text;
+        bool opaque = false;
+        json calls = json::array();
+        json parts = member(in.result, "content");
+        if (!parts.is_array()) parts = json::array();
+        for (json& part : parts) {
+            const std::string type = string_or(part, "type");
+            if (type == "text") text += string_or(part, "text");
+            else if (type == "tool_use") calls.push_back(proposed(part, calls));
+            else opaque = true;
+        }
+        const json& usage = member(in.result, "usage");
+        json d{{"message_id", in.message_id},
+               {"final_content", text},
+               {"stats", {{"adapter", string_or(in.result, "adapter")}, {"model", string_or(in.result, "model")}, {"stop_reason", stop},
+                          {"input_tokens", int_or(usage, "input_tokens", 0)}, {"output_tokens", int_or(usage, "output_tokens", 0)},
+                          {"cached_tokens", int_or(usage, "cached_tokens", 0)}, {"duration_ms", in.duration_ms}}}};
+        if (!calls.empty()) d["tool_calls"] = calls;
+        if (opaque) d["parts"] = std::move(parts);
+        emit("StreamCompleted", std::move(d));
+        stop_here_ = cut;
+        std::size_t n = 0;
+        for (const json& c : calls) {
+            const tool_use* call = out_.next.find_call(string_or(c, "id"));
+            if (cut) not_run(*call, "The answer was cut off (" + stop + "), so this call was not run.");
+            else if (++n > max_parallel_calls) not_run(*call, "Too many calls in one answer; this one was not run. Call it again on its own.");
+            else propose(*call);
+        }
+        if (cut && text.empty() && calls.empty())
+            emit("ErrorOccurred", {{"error_type", "empty_answer"}, {"message", "the model stopped without an answer (" + stop + ")"},
+                                   {"context", {{"message_id", in.message_id}}}});
+    }
+
+    /// A call as the model made it; ids that are empty or known already are replaced, in the part as well.
+    json proposed(json& part, const json& before) {
+        std::string id = string_or(part, "id");
+        const auto same = [&](const json& c) { return string_or(c, "id") == id; };
+        if (id.empty() || out_.next.find_call(id) || std::any_of(before.begin(), before.end(), same)) part["id"] = id = c_.new_id("call_");
+        const std::string name = string_or(part, "name");
+        const auto [server, tool] = decode(name);
+        return {{"id", id}, {"server", server}, {"tool", tool}, {"name", name}, {"arguments", member(part, "input")}, {"status", "proposed"}};
+    }
+
+    std::pair<std::string, std::string> decode(const std::string& name) const {
+        if (c_.offered) {
+            if (auto found = c_.offered->decode(name)) return *found;
+        } else if (c_.tools) {
+            for (const auto& t : c_.tools->tools)
+                if (encode_tool_name(t.server, t.name) == name) return {t.server, t.name};
+        }
+        return {"", name};
+    }
+
+    const servers::tool_info* look_up(const std::string& server, const std::string& tool) const {
+        if (!c_.tools || !visible(server)) return nullptr;
+        for (const auto& t : c_.tools->tools)
+            if (t.server == server && t.name == tool) return &t;
+        return nullptr;
+    }
+
+    bool visible(const std::string& server) const {
+        const auto& only = out_.next.config.servers;
+        return only.empty() || std::find(only.begin(), only.end(), server) != only.end();
+    }
+
+    void not_run(const tool_use& c, const std::string& why) { executed(std::string(c.id), "error", error_result(why), 0); }
+
+    void propose(const tool_use& shared) {
+        const tool_use c = shared;  // emit replaces what `shared` points into
+        if (!c.arguments.is_object()) return not_run(c, "The arguments are not an object, so this call was not run.");
+        const servers::tool_info* t = look_up(c.server, c.tool);
+        if (!t) return not_run(c, c.server.empty() ? "There is no tool named " + c.tool + "." : "The tool " + c.server + "/" + c.tool + " is not available now.");
+        if (allows(out_.next.config.allow, c.server, c.tool)) {
+            const auto pin = out_.next.pins.find(c.server + "/" + c.tool);
+            if (pin != out_.next.pins.end() && pin->second != t->hash)
+                return ask(c, *t, " Its definition has changed since it last ran.");
+            if (in_doubt(c)) return ask(c, *t, " The same call was made before and its outcome is unknown: it may run a second time.");
+            return intent(c, t->hash);
+        }
+        ask(c, *t, in_doubt(c) ? " The same call was made before and its outcome is unknown: it may run a second time." : "");
+    }
+
+    bool in_doubt(const tool_use& c) const {
+        for (const auto& m : out_.next.recent)
+            for (const tool_use& o : m->calls)
+                if (o.id != c.id && o.status == call_status::outcome_unknown && o.server == c.server && o.tool == c.tool && o.arguments == c.arguments)
+                    return true;
+        return false;
+    }
+
+    json request_fields(const tool_use& c, const char* kind, const std::string& prompt, json options) const {
+        const std::int64_t timeout = c_.options->permission_timeout.count(), expires = c_.wall_ms + timeout;
+        return {{"request_id", c_.new_id("req_")}, {"kind", kind},       {"prompt", prompt},        {"options", std::move(options)},
+                {"timeout", timeout},              {"call_id", c.id},    {"server_name", c.server}, {"tool_name", c.tool},
+                {"arguments", c.arguments},        {"expires_ms", expires}, {"expires_at", time_text(expires)}};
+    }
+
+    void ask(const tool_use& c, const servers::tool_info& t, const std::string& note) {
+        json d = request_fields(c, "permission", "Allow " + c.server + "/" + c.tool + " to run?" + note, {"allow_once", "allow_always", "deny"});
+        d["definition_hash"] = t.hash;
+        emit("PermissionRequired", std::move(d));
+    }
+
+    void intent(const tool_use& c, const std::string& hash) {
+        out_.effects.push_back(effect::run_tool{c.id, c.server, c.tool, c.arguments});
+        emit("ToolCallIntent", {{"call_id", c.id}, {"server_name", c.server}, {"tool_name", c.tool}, {"arguments", c.arguments}, {"definition_hash", hash}});
+    }
+
+    void executed(const std::string& call_id, const char* status, json outcome, std::int64_t duration_ms) {
+        const tool_use* c = out_.next.find_call(call_id);
+        emit("MCPToolExecuted", {{"call_id", call_id}, {"server_name", c ? c->server : ""}, {"tool_name", c ? c->tool : ""},
+                                 {"result", std::move(outcome)}, {"duration", duration_ms}, {"status", status}});
+    }
+
+    void resolved(const pending_request& p, const std::string& decision, const std::string& by, const std::string& pattern) {
+        json d{{"request_id", p.request_id}, {"decision", decision}, {"resolved_by", by}, {"call_id", p.call_id}, {"kind", p.kind}};
+        if (!pattern.empty()) d["pattern"] = pattern;
+        emit("PermissionResolved", std::move(d));
+    }
+
+    /// Someone, or the clock, has answered a request that is pending.
+    void settle(const pending_request& p, const std::string& decision, const std::string& by, const std::string& pattern, const json& content) {
+        resolved(p, decision, by, pattern);
+        if (p.kind == "input") {
+            json response{{"action", decision}};
+            if (decision == "accept" && content.is_object()) response["content"] = content;
+            out_.effects.push_back(effect::answer_tool{p.call_id, p.key, std::move(response)});
+            return;
+        }
+        if (decision == "deny")
+            return executed(p.call_id, "denied",
+                            error_result(by == "timeout" ? "Denied: nobody answered within " + std::to_string(p.timeout_ms / 1000) + " seconds."
+                                                         : "Denied by " + by + "."), 0);
+        approved(p.call_id, p.hash);
+    }
+
+    void approved(const std::string& call_id, const std::string& asked_hash) {
+        const tool_use* found = out_.next.find_call(call_id);
+        if (!found) return;
+        const tool_use c = *found;
+        const servers::tool_info* t = look_up(c.server, c.tool);
+        if (!t) return not_run(c, "The tool " + c.server + "/" + c.tool + " is not available any more.");
+        if (t->hash != asked_hash) return ask(c, *t, " Its definition has changed since you were asked.");
+        intent(c, t->hash);
+    }
+
+    void answer_late(const input::answer& in) {
+        for (const resolution& r : out_.next.resolved)
+            if (r.request_id == in.request_id) {
+                out_.reply = json{{"request_id", r.request_id}, {"decision", r.decision}, {"resolved_by", r.by}, {"first", false}};
+                return;
+            }
+        refuse(errc::not_found, "nothing with the id " + in.request_id + " waits for an answer in this session");
+    }
+
+    void drop_questions_of(const std::string& call_id, const std::string& by) {
+        for (const pending_request& p : std::vector(out_.next.pending))
+            if (p.kind == "input" && p.call_id == call_id) resolved(p, "cancel", by, {});
+    }
+
+    void respond(const input::tool_asks& in, json response) {
+        out_.effects.push_back(effect::answer_tool{in.call_id, in.question.key, std::move(response)});
+    }
+
+    void restore(const input::restored& in) {
+        if (out_.next.ended || !out_.next.unfinished()) return;
+        bool stopped = false;
+        if (!out_.next.streaming.empty()) {
+            const std::string id = out_.next.streaming;
+            interrupt(in.partial);
+            emit("ErrorOccurred", {{"error_type", "stream_failure"}, {"message", "the answer was interrupted by a restart; what had arrived is kept"},
+                                   {"context", {{"message_id", id}, {"code", "restart"}, {"partial", !in.partial.empty()}}}});
+            stopped = true;
+        }
+        for (const tool_use& c : open_calls()) stopped |= restore_call(c);
+        if (out_.next.unfinished()) return;
+        if (stopped) finish();
+        else go_on();
+    }
+
+    /// True if the call is closed with an unknown outcome: the turn is then the user's again.
+    bool restore_call(const tool_use& c) {
+        if (c.status == call_status::running) {
+            drop_questions_of(c.id, "restart");
+            executed(c.id, "outcome_unknown",
+                     error_result("The outcome is unknown: the host was restarted while the tool ran. It may or may not have done "
+                                  "its work; it is not repeated by itself."), 0);
+            emit("ErrorOccurred", {{"error_type", "outcome_unknown"},
+                                   {"message", "it is not known whether " + c.server + "/" + c.tool + " ran: the host was restarted meanwhile; "
+                                               "check before you ask for it again"},
+                                   {"context", {{"call_id", c.id}, {"server_name", c.server}, {"tool_name", c.tool}}}});
+            return true;
+        }
+        if (c.status == call_status::asked) {
+            for (const pending_request& p : std::vector(out_.next.pending))
+                if (p.call_id == c.id && p.kind == "permission") {
+                    json d = request_fields(c, "permission", p.prompt, p.options);  // the same request, with a full deadline
+                    d["request_id"] = p.request_id;
+                    d["definition_hash"] = p.hash;
+                    emit("PermissionRequired", std::move(d));
+                    return false;
+                }
+        }
+        if (c.status == call_status::approved) {  // durable approval, no intent: nothing has left
+            const servers::tool_info* t = look_up(c.server, c.tool);
+            if (t) intent(c, t->hash);
+            else not_run(c, "The tool " + c.server + "/" + c.tool + " is not available any more.");
+            return false;
+        }
+        propose(c);
+        return false;
+    }
+
+    const turn_context& c_;
+    turn_outcome out_;
+    bool stop_here_ = false;  // the answer was cut: its calls are closed, and the model is not called again
+};
+
+}  // namespace
+
+turn_outcome decide(const session_state& state, const session_input& in, const turn_context& context) {
+    turn t(state, context);
+    const bool over = state.ended && !std::holds_alternative<input::end>(in);
+    if (over) {
+        turn_outcome out;
+        out.next = state;
+        out.reply = fail(errc::session_not_found, "this session has ended");
+        return out;
+    }
+    std::visit([&](const auto& i) { t.on(i); }, in);
+    return t.take();
+}
+
+result<void> check_pattern(std::string_view pattern) {
+    const auto slash = pattern.find('/');
+    const bool stars = slash != std::string_view::npos && pattern.substr(0, slash).find('*') != std::string_view::npos;
+    const auto tool = slash == std::string_view::npos ? std::string_view() : pattern.substr(slash + 1);
+    if (slash == 0 || tool.empty() || stars || (tool != "*" && tool.find('*') != std::string_view::npos))
+        return fail(errc::invalid_argument, "a pattern is \"server/tool\" or \"server/*\", not \"" + std::string(pattern) + "\"");
+    return {};
+}
+
+bool allows(const std::vector<std::string>& patterns, std::string_view server, std::string_view tool) {
+    return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& p) {
+        const auto slash = p.find('/');
+        if (slash == std::string::npos || std::string_view(p).substr(0, slash) != server) return false;
+        const auto rest = std::string_view(p).substr(slash + 1);
+        return rest == "*" || rest == tool;
+    });
+}
+
+}  // namespace holdfast::sessions

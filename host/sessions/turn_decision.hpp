@@ -1,0 +1,72 @@
+#pragma once
+// The turn of a session as a pure machine: state and input go in; the events to make durable, what to do after they are, and
+// the answer to whoever asked come out. No I/O, no clock, no randomness of its own (ledger: security-and-durability,
+// "Durability"; a tool call leaves only as an effect, and effects are performed only after the events are durable).
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "servers/tool_port.hpp"
+#include "sessions/session_options.hpp"
+#include "sessions/session_state.hpp"
+#include "sessions/tool_names.hpp"
+
+namespace holdfast::sessions {
+
+namespace input {
+struct create { std::string user; session_config config; };
+struct user_message { std::string content, idem_key, via; };
+struct model_done { std::string message_id; json result; std::int64_t duration_ms = 0; };
+struct model_failed { std::string message_id; error why; std::string partial; };
+struct answer { std::string request_id, decision, pattern, by; json content; };  ///< to a permission or an input request
+struct expire {};                                                               ///< some deadline may have passed
+struct tool_done { std::string call_id; result<json> outcome; bool sent = true; std::int64_t duration_ms = 0; };
+struct tool_asks { std::string call_id; servers::input_request question; };
+struct cancel { std::string by; std::string partial; };
+struct restored { std::string partial; };  ///< text saved of the message that was streaming
+struct configure { std::optional<std::string> title, llm; std::optional<std::vector<std::string>> servers, allow; };
+struct end { std::string reason; };
+}  // namespace input
+
+using session_input = std::variant<input::create, input::user_message, input::model_done, input::model_failed, input::answer, input::expire,
+                                   input::tool_done, input::tool_asks, input::cancel, input::restored, input::configure, input::end>;
+
+namespace effect {
+struct call_model { std::string message_id; };
+struct cancel_model {};
+struct run_tool { std::string call_id, server, tool; json arguments; };
+struct cancel_tool { std::string call_id; };
+struct answer_tool { std::string call_id, key; json response; };
+}  // namespace effect
+
+using session_effect = std::variant<effect::call_model, effect::cancel_model, effect::run_tool, effect::cancel_tool, effect::answer_tool>;
+
+/// What a decision may look at besides the state.
+struct turn_context {
+    std::int64_t wall_ms = 0;
+    std::uint64_t next_seq = 1;                            ///< number of the first event emitted
+    const session_options* options = nullptr;
+    std::function<std::string(std::string_view prefix)> new_id;
+    std::shared_ptr<const servers::catalogue> tools;       ///< null: none
+    const tool_names* offered = nullptr;                   ///< what the model was offered; null: decode by the catalogue
+};
+
+struct turn_outcome {
+    session_state next;                    ///< the state once the events are durable
+    std::vector<session_event> events;     ///< numbered next_seq, next_seq + 1, …
+    std::vector<session_effect> effects;   ///< only after the events are durable, in order
+    result<json> reply = json::object();
+    bool deduplicated = false;             ///< the reply repeats an earlier one; nothing happens
+};
+
+turn_outcome decide(const session_state& state, const session_input& in, const turn_context& context);
+
+/// Does a pattern of an allow-list ("server/tool" or "server/*") cover a tool?
+bool allows(const std::vector<std::string>& patterns, std::string_view server, std::string_view tool);
+/// Errors: invalid_argument.
+result<void> check_pattern(std::string_view pattern);
+
+}  // namespace holdfast::sessions

@@ -1,0 +1,3 @@
+#include <gtest/gtest.h>
+#include "sessions/turn_decision.hpp"
+TEST(x,y){}
