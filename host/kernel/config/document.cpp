@@ -29,6 +29,23 @@ void redact(json& v, const std::string& key) {
         v = "(hidden)";
 }
 
+/// Members of each top-level section in the order of the file (a json object sorts them).
+std::map<std::string, std::vector<std::string>> file_order(const located_json& located) {
+    std::map<std::string, std::vector<std::string>> out;
+    if (!located.value.is_object()) return out;
+    for (const auto& [section, value] : located.value.items()) {
+        if (!value.is_object()) continue;
+        std::vector<std::pair<std::pair<std::size_t, std::size_t>, std::string>> members;
+        for (const auto& [name, child] : value.items()) {
+            const place at = located.key_at("/" + pointer_token(section) + "/" + pointer_token(name));
+            members.push_back({{at.line, at.column}, name});
+        }
+        std::sort(members.begin(), members.end());
+        for (auto& [at, name] : members) out[section].push_back(std::move(name));
+    }
+    return out;
+}
+
 /// `use` of each plugin entry must be known; its settings must fit that plugin's own schema.
 void check_plugins(const json& doc, const std::vector<plugin_schema>& plugins, std::vector<violation>& found) {
     std::vector<std::string> names;
@@ -86,6 +103,7 @@ tl::expected<document, std::vector<problem>> load_text(std::string_view text, co
     doc.base_dir = std::filesystem::absolute(path).parent_path().string();
     doc.written = located->value;
     doc.resolved = located->value;
+    doc.order = file_order(*located);
 
     std::vector<violation> found = resolve_references(doc.resolved, doc.base_dir, options.sources, doc.secrets);
     for (violation& v : validate(options.root_schema, doc.resolved)) found.push_back(std::move(v));

@@ -26,6 +26,7 @@ struct document {
     json written;                   ///< as in the file, references unresolved
     json resolved;                  ///< references replaced, defaults filled in. Holds secrets: never show it
     std::set<std::string> secrets;  ///< pointers of strings that held a reference
+    std::map<std::string, std::vector<std::string>> order;  ///< section → its members as the file lists them
     /// For people and the API: references as written, and every value that looks like a credential hidden.
     json redacted() const;
 };

@@ -1,0 +1,87 @@
+#include "api/method_table.hpp"
+
+#include <cassert>
+#include <cstdlib>
+
+#include "kernel/config/nearest.hpp"
+#include "kernel/config/schema.hpp"
+
+namespace holdfast::api {
+
+std::string_view to_string(role r) noexcept {
+    switch (r) {
+        case role::viewer: return "viewer";
+        case role::op: return "operator";
+        case role::admin: return "admin";
+    }
+    return "viewer";
+}
+
+result<role> role_from(std::string_view name) {
+    for (role r : {role::viewer, role::op, role::admin})
+        if (to_string(r) == name) return r;
+    return fail(errc::invalid_argument, "unknown role '" + std::string(name) + "': expected viewer, operator or admin");
+}
+
+void method_table::add(method m) {
+    assert(m.handler);
+    const std::string name = m.name;
+    if (!methods_.emplace(name, std::move(m)).second) std::abort();  // two owners of one name: a broken composition
+}
+
+const method* method_table::find(const std::string& name) const {
+    auto it = methods_.find(name);
+    return it == methods_.end() ? nullptr : &it->second;
+}
+
+std::vector<const method*> method_table::all() const {
+    std::vector<const method*> out;
+    for (const auto& [name, m] : methods_) out.push_back(&m);
+    return out;
+}
+
+void method_table::call(const identity& who, const std::string& name, json params, reply done) const {
+    const method* m = find(name);
+    if (!m) {
+        std::vector<std::string> names;
+        for (const auto& [n, ignored] : methods_) names.push_back(n);
+        const std::string close = config::nearest(name, names);
+        return done(fail(errc::not_found, "no method '" + name + "'" + (close.empty() ? ": GET /api/v1/openapi.json lists them" : ": did you mean '" + close + "'?")));
+    }
+    if (who.rights < m->needs)
+        return done(fail(errc::forbidden, name + " needs the role " + std::string(to_string(m->needs)) + ", " + who.user + " has " + std::string(to_string(who.rights))));
+    if (params.is_null()) params = json::object();
+    if (auto wrong = config::validate(m->params_schema, params, ""); !wrong.empty())
+        return done(fail(errc::invalid_argument, name + ": " + (wrong[0].pointer.empty() ? "params" : wrong[0].pointer) + ": " + wrong[0].message));
+    try {
+        m->handler(who, std::move(params), std::move(done));
+    } catch (const std::exception& e) {
+        // `done` may have been moved into the handler: then its owner answers, or its destruction is the caller's timeout.
+        if (done) done(fail(errc::internal, name + " failed: " + e.what()));
+    }
+}
+
+json method_table::openapi() const {
+    json paths = json::object();
+    for (const auto& [name, m] : methods_) {
+        json errors = {{"description", "The uniform error"}, {"content", {{"application/json", {{"schema", {{"$ref", "#/components/schemas/error"}}}}}}}};
+        paths["/api/v1/call/" + name]["post"] = {
+            {"operationId", name},
+            {"summary", m.summary},
+            {"tags", {name.substr(0, name.find('.'))}},
+            {"x-role", std::string(to_string(m.needs))},
+            {"requestBody", {{"content", {{"application/json", {{"schema", m.params_schema}}}}}}},
+            {"responses", {{"200", {{"description", "Result"}, {"content", {{"application/json", {{"schema", m.result_schema.is_null() ? json{{"type", "object"}} : m.result_schema}}}}}}}, {"default", errors}}}};
+    }
+    json schemas;
+    schemas["error"] = {{"type", "object"},
+                        {"required", {"error"}},
+                        {"properties", {{"error", {{"type", "object"}, {"required", {"code", "message"}}, {"properties", {{"code", {{"type", "string"}}}, {"message", {{"type", "string"}}}, {"retry_after_ms", {{"type", "integer"}}}}}}}}}};
+    return {{"openapi", "3.1.0"},
+            {"info", {{"title", "Holdfast"}, {"version", "0.1.0"}, {"description", "One API for every user interface. See host/doc/api.md."}}},
+            {"paths", paths},
+            {"components", {{"schemas", schemas}, {"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}}}}},
+            {"security", json::array({{{"token", json::array()}}})}};
+}
+
+}  // namespace holdfast::api

@@ -1,0 +1,372 @@
+#include "app/application.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <filesystem>
+
+#include "api/server_methods.hpp"
+#include "api/session_methods.hpp"
+#include "app/config_schema.hpp"
+#include "app/logging.hpp"
+#include "app/paths.hpp"
+#include "kernel/config/difference.hpp"
+#include "kernel/plugins/call_port.hpp"
+
+namespace holdfast::app {
+namespace {
+
+constexpr seconds plugins_deadline{30};
+constexpr seconds tree_deadline{20};
+const std::vector<std::string> keyed_sections{"plugins", "mcpServers"};
+
+template <class F>
+void wait_for(nanoseconds deadline, F begin) {
+    (void)supervise::await<int>(deadline, [&](unique_function<void(result<int>)> done) {
+        begin([done = std::move(done)](auto&&...) mutable { done(0); });
+    });
+}
+
+level level_of(servers::log_level l) {
+    switch (l) {
+        case servers::log_level::debug: return level::debug;
+        case servers::log_level::info: return level::info;
+        case servers::log_level::warn: return level::warn;
+        case servers::log_level::error: return level::error;
+    }
+    return level::info;
+}
+
+/// "stdio" and "http" are short for the bundled transports.
+std::string transport_plugin(const std::string& name) {
+    return name == "stdio" || name == "http" ? "transport-" + name : name;
+}
+
+}  // namespace
+
+tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path) {
+    const std::string shown = path.empty() ? "(embedded defaults)" : path;
+    const std::string base_dir = std::filesystem::absolute(path.empty() ? "x" : path).parent_path().string();
+    // Twice: where plugins are searched is in the file, what they accept is in the plugins.
+    config::load_options plain;
+    plain.sources.env = [](const std::string&) { return std::optional<std::string>(""); };
+    plain.sources.file = [](const std::string&) -> result<std::string> { return std::string(); };
+    auto first = path.empty() ? config::load_text(embedded_config(), shown, plain) : config::load_file(path, plain);
+    if (!first) return tl::unexpected<std::vector<config::problem>>(first.error());
+
+    loaded_configuration out;
+    out.found = plugins::discovery(plugin_directories(first->written, base_dir)).list();
+    auto options = load_options_for(out.found);
+    auto document = path.empty() ? config::load_text(embedded_config(), shown, options) : config::load_file(path, options);
+    if (!document) return tl::unexpected<std::vector<config::problem>>(document.error());
+    out.document = std::move(*document);
+    out.document.base_dir = base_dir;
+    auto dir = data_directory(out.document.resolved["host"]["data_dir"], base_dir);
+    if (!dir) return tl::unexpected<std::vector<config::problem>>({config::problem{shown, {}, "/host/data_dir", dir.error().message}});
+    out.data_dir = std::move(*dir);
+    return out;
+}
+
+result<std::unique_ptr<application>> application::start(application_options options) {
+    auto loaded = load_configuration(options.config_path);
+    if (!loaded) {
+        std::string text;
+        for (const auto& p : loaded.error()) text += (text.empty() ? "" : "\n") + p.to_string();
+        return fail(errc::config_invalid, text);
+    }
+    const json& log = loaded->document.resolved["host"]["log"];
+    if (auto ok = open_log({string_or(log, "level", "info"), string_or(log, "format", "text"), string_or(log, "file")}); !ok) return tl::unexpected<error>(ok.error());
+    std::unique_ptr<application> app(new application(std::move(options), std::move(*loaded)));
+    for (auto step : {&application::lock_data_dir, &application::build_kernel, &application::build_tree, &application::build_services, &application::open_doors})
+        if (auto ok = (app.get()->*step)(); !ok) return tl::unexpected<error>(ok.error());
+    return app;
+}
+
+application::~application() { stop(); }
+
+result<void> application::lock_data_dir() {
+    const std::string path = loaded_.data_dir + "/lock";
+    lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock_fd_ < 0) return fail(errc::io_error, path + ": " + std::strerror(errno));
+    if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0)
+        return fail(errc::already_started, "another host uses the data directory " + loaded_.data_dir + ": stop it, or set HOLDFAST_DATA_DIR to another one");
+    return {};
+}
+
+result<void> application::build_kernel() {
+    const json& resolved = loaded_.document.resolved;
+    bus_ = std::make_unique<events::bus>();
+    rt_ = std::make_unique<supervise::pool_runtime>(supervise::pool_options{static_cast<std::size_t>(int_or(resolved["host"], "threads", 0)), nullptr, "hf-pool"});
+    dog_ = std::make_unique<supervise::watchdog>();
+    processes_ = std::make_unique<supervise::process_spawner>(*rt_);
+
+    auto authority = api::token_authority::open(loaded_.data_dir, string_or(resolved["auth"], "mode", "token") == "none" ? api::token_authority::mode::none : api::token_authority::mode::token);
+    if (!authority) return tl::unexpected<error>(authority.error());
+    authority_ = std::move(*authority);
+
+    plugins::plugin_set_options o;
+    o.rt = rt_.get();
+    o.processes = processes_.get();
+    o.bus = bus_.get();
+    o.dog = dog_.get();
+    o.metrics = &metrics_;
+    o.search_path = plugin_directories(loaded_.document.written, loaded_.document.base_dir);
+    o.runtime_dir = loaded_.data_dir + "/run";
+    o.data_dir = loaded_.data_dir;
+    o.validate = [](const json& schema, const json& settings) -> result<void> {
+        auto found = config::validate(schema, settings, "/settings");
+        if (found.empty()) return {};
+        return fail(errc::invalid_argument, found[0].pointer + ": " + found[0].message);
+    };
+    o.log = [](const plugins::log_line& l) { write_log(static_cast<level>(l.level), l.instance, l.message, l.fields); };
+    o.api.submit = [this](const std::string& instance, const std::string& method, json params, json identity, unique_function<void(result<json>)> reply) {
+        auto who = api::identity_from(identity, {"local", api::role::admin, instance});
+        if (!who) return reply(tl::unexpected<error>(who.error()));
+        methods_.call(*who, method, std::move(params), std::move(reply));
+    };
+    o.api.authenticate = [this](const std::string& token) -> result<json> {
+        auto who = authority_->authenticate(token);
+        if (!who) return tl::unexpected<error>(who.error());
+        return json{{"user", who->user}, {"role", std::string(api::to_string(who->rights))}};
+    };
+    o.api.describe = [this]() -> result<json> { return methods_.openapi(); };
+    o.on_change = [this](const plugins::plugin_change& c) { on_plugin_change(c); };
+    o.reports = [this](const supervise::supervision_report& r) { on_report(r); };
+    auto set = plugins::plugin_set::create(std::move(o));
+    if (!set) return tl::unexpected<error>(set.error());
+    plugins_ = std::move(*set);
+    plugins_->set_log_level(log_level_number());
+    board_ = std::make_unique<plugin_board>(plugins_);
+    return {};
+}
+
+result<void> application::build_tree() {
+    // The store's name is fixed at start; every use asks anew which generation serves.
+    const std::string store_use = string_or(loaded_.document.resolved["store"], "use", "store-sqlite");
+    store_ = plugins::make_call_port(
+        [this, store_use]() -> result<plugins::bound<hf_store>> { return plugins_->resolve<hf_store>(board_->instance_for(store_use), HF_EXT_STORE)(); }, *rt_, store_use);
+
+    servers::server_set_options so;
+    so.runtime = rt_.get();
+    so.bus = bus_.get();
+    so.store = store_;
+    so.transport = [this](const std::string& name) { return plugins_->resolve<hf_transport>(board_->instance_for(transport_plugin(name)), HF_EXT_TRANSPORT)(); };
+    so.breaker = [this](const std::string& name) { return plugins_->resolve<hf_breaker>(board_->instance_for(name), HF_EXT_BREAKER)(); };
+    so.health = [this](const std::string& name) { return plugins_->resolve<hf_health>(board_->instance_for(name), HF_EXT_HEALTH)(); };
+    so.log = [](servers::log_level l, const std::string& server, const std::string& line) { write_log(level_of(l), server, line); };
+    servers_ = servers::server_set::create(std::move(so));
+
+    auto sessions_node = supervise::supervisor_child(
+        "sessions",
+        [] {
+            supervise::supervisor_options o;
+            o.rules.dynamic = true;
+            return o;
+        },
+        {}, [this](supervise::ref<supervise::supervisor> s) {
+            std::lock_guard lock(session_supervisor_mutex_);
+            session_supervisor_ = std::move(s);
+        });
+
+    supervise::supervisor_options options;
+    options.reports = [this](const supervise::supervision_report& r) { on_report(r); };
+    std::vector<supervise::child_spec> children;
+    children.push_back(plugins_->node());
+    children.push_back(servers_->supervisor_spec());
+    children.push_back(std::move(sessions_node));
+    auto up = supervise::await<int>(tree_deadline, [&](unique_function<void(result<int>)> done) {
+        root_ = supervise::supervisor::start(*rt_, "holdfast", std::move(options), std::move(children), [done = std::move(done)](result<void> r) mutable {
+            if (r) done(0);
+            else done(tl::unexpected<error>(r.error()));
+        });
+    });
+    if (!up) return tl::unexpected<error>(up.error());
+    return {};
+}
+
+result<void> application::build_services() {
+    const json& resolved = loaded_.document.resolved;
+    llm_ = sessions::llm_router::create(clock_);
+    auto session_options = sessions::session_options_from(resolved["sessions"]);
+    if (!session_options) return tl::unexpected<error>(session_options.error());
+    sessions::session_services services;
+    services.rt = rt_.get();
+    services.bus = bus_.get();
+    services.store = store_;
+    services.tools = servers_;
+    services.llm = llm_;
+    services.start_child = sessions::children_of([this] {
+        std::lock_guard lock(session_supervisor_mutex_);
+        return session_supervisor_;
+    });
+    sessions_ = sessions::session_directory::create(std::move(services), *session_options);
+
+    register_host_methods(methods_, *this);
+    api::register_server_methods(methods_, servers_);
+    api::register_session_methods(methods_, sessions_);
+    return {};
+}
+
+result<void> application::open_doors() {
+    auto control = api::control_server::listen(*rt_, loaded_.data_dir + "/control.sock", methods_, *bus_);
+    if (!control) return tl::unexpected<error>(control.error());
+    control_ = std::move(*control);
+
+    const json& resolved = loaded_.document.resolved;
+    auto wanted = wanted_plugins(resolved, loaded_.document.redacted(), loaded_.document.base_dir, loaded_.found);
+    // User interfaces last: whoever connects finds everything else in place.
+    auto inner = wanted;
+    std::erase_if(inner, [](const auto& e) { return e.second.kind == "ui"; });
+    const auto order = loaded_.document.order["plugins"];
+    board_->apply(std::move(inner), order, plugins_deadline);
+    configure_llm();
+    if (auto ok = servers_->apply(resolved); !ok) write_log(level::error, "servers", ok.error().message);
+    sessions_->start([](result<void> r) {
+        if (!r) write_log(level::error, "sessions", r.error().message);
+    });
+    board_->apply(std::move(wanted), order, plugins_deadline);
+    doors_open_ = true;
+
+    if (options_.watch && !options_.config_path.empty()) {
+        auto watch = config::file_watch::create(*rt_, options_.config_path, [this] {
+            side_.post([this] { reload(); });  // it waits for plugins: not on a pool thread
+        });
+        if (watch) watch_ = std::move(*watch);
+        else write_log(level::warn, "config", "changes of the file are not noticed: " + watch.error().message);
+    }
+    return {};
+}
+
+void application::configure_llm() {
+    const json& resolved = loaded_.document.resolved;
+    std::vector<sessions::llm_adapter> adapters;
+    for (const wanted_plugin& w : board_->of_kind("llm")) {
+        if (w.start == wanted_plugin::start_mode::disabled) continue;
+        adapters.push_back({w.spec.id, w.spec.use, plugins::make_call_port(plugins_->resolve<hf_llm>(w.spec.id, HF_EXT_LLM), *rt_, w.spec.id)});
+    }
+    std::vector<std::string> fallback;
+    for (const json& f : member(resolved["llm"], "fallback")) fallback.push_back(f.get<std::string>());
+    const json breaker = resolved.contains("breaker") ? resolved["breaker"] : json::object();
+    const std::string policy = string_or(breaker, "use", "breaker-consecutive");
+    auto fresh = std::make_unique<llm_breakers>([this, policy] { return plugins_->resolve<hf_breaker>(board_->instance_for(policy), HF_EXT_BREAKER)(); }, breaker, clock_);
+    llm_->configure(std::move(adapters), string_or(resolved["llm"], "default", "auto"), std::move(fallback));
+    llm_->set_gate(fresh->gate());
+    breakers_ = std::move(fresh);
+    llm_->refresh([this] {
+        const json c = llm_->choice();
+        write_log(level::info, "llm", "answers come from '" + string_or(c, "chosen") + "': " + string_or(c, "reason"));
+    });
+}
+
+json application::reload() {
+    std::lock_guard lock(reload_mutex_);
+    if (stopping_) return {{"changed", json::array()}, {"errors", json::array()}};
+    auto loaded = load_configuration(options_.config_path);
+    if (!loaded) {
+        json errors = json::array();
+        for (const auto& p : loaded.error()) {
+            errors.push_back(p.to_json());
+            write_log(level::error, "config", "not applied: " + p.to_string());
+        }
+        last_problems_ = loaded.error();
+        bus_->publish("session:admin_dashboard", "admin_notification", json{{"severity", "error"}, {"message", "the configuration was not applied: " + loaded.error()[0].to_string()}, {"context", {{"errors", errors}}}});
+        return {{"changed", json::array()}, {"errors", errors}};
+    }
+    last_problems_.clear();
+    const auto changes = config::difference(loaded_.document.resolved, loaded->document.resolved, keyed_sections);
+    json names = json::array();
+    for (const auto& c : changes) names.push_back(c.to_string());
+    if (changes.empty()) return {{"changed", names}, {"errors", json::array()}};
+    auto touched = [&](const std::string& section) { return std::any_of(changes.begin(), changes.end(), [&](const auto& c) { return c.section == section; }); };
+
+    loaded->data_dir = loaded_.data_dir;  // fixed for the life of the host
+    loaded_ = std::move(*loaded);
+    const json& resolved = loaded_.document.resolved;
+    set_log_level(string_or(resolved["host"]["log"], "level", "info"));
+    plugins_->set_log_level(log_level_number());
+    if (touched("plugins") || touched("store") || touched("breaker") || touched("health") || touched("mcpServers") || touched("auth"))
+        board_->apply(wanted_plugins(resolved, loaded_.document.redacted(), loaded_.document.base_dir, loaded_.found), loaded_.document.order["plugins"], plugins_deadline);
+    if (touched("plugins") || touched("llm") || touched("breaker")) configure_llm();
+    if (auto ok = servers_->apply(resolved); !ok) write_log(level::error, "servers", ok.error().message);
+    for (const char* section : {"host", "sessions", "store", "auth"})
+        if (touched(section)) write_log(level::warn, "config", std::string("changes of \"") + section + "\" take full effect when the host is restarted");
+    for (const auto& c : changes) write_log(level::info, "config", c.to_string());
+    bus_->publish("session:admin_dashboard", "admin_notification", json{{"severity", "info"}, {"message", "the configuration was applied"}, {"context", {{"changed", names}}}});
+    return {{"changed", names}, {"errors", json::array()}};
+}
+
+void application::on_report(const supervise::supervision_report& report) {
+    json fields = report.to_json();
+    const std::string name(supervise::to_string(report.kind));
+    bus_->publish("supervision", name, fields);
+    metrics_.add("holdfast_supervision_reports_total", {{"report", name}, {"kind", report.child_kind}});
+    if (report.kind == supervise::report_kind::progress) return write_log(level::debug, "supervise", name, fields);
+    write_log(stopping_ ? level::debug : level::warn, "supervise", name, fields);
+    if (report.kind == supervise::report_kind::shutdown && report.id.empty() && report.supervisor == "holdfast" && !stopping_ && options_.request_restart)
+        options_.request_restart();
+}
+
+void application::on_plugin_change(const plugins::plugin_change& change) {
+    const std::string phase(plugins::to_string(change.now.phase));
+    bus_->publish("plugin:" + change.now.id, "plugin_state", change.to_json());
+    bus_->publish("session:admin_dashboard", "plugin_state", change.to_json());
+    const bool bad = change.now.phase == plugins::instance_phase::failed || change.now.phase == plugins::instance_phase::quarantined || change.now.phase == plugins::instance_phase::backoff;
+    write_log(bad ? level::warn : level::debug, change.now.id, "plugin is " + phase + (change.now.reason.empty() ? "" : ": " + change.now.reason));
+}
+
+bool application::ready() const {
+    if (!doors_open_) return false;
+    const json rows = servers_->rows();
+    for (const json& row : member(rows, "servers"))
+        if (string_or(row, "status") == "disconnected" && bool_or(row, "enabled", true) && int_or(row, "consecutive_failures", 0) == 0) return false;
+    return true;
+}
+
+json application::tree() const { return root_->tree(); }
+
+json application::health() const {
+    const json counts = servers_->counts();
+    const json plugins = board_->counts();
+    const bool degraded = int_or(counts, "disconnected", 0) + int_or(counts, "circuit_open", 0) > 0 || int_or(plugins, "failed", 0) + int_or(plugins, "quarantined", 0) + int_or(plugins, "backoff", 0) > 0;
+    const auto figures = sessions_->stats();
+    return {{"status", degraded ? "degraded" : "ok"},
+            {"servers", counts},
+            {"plugins", plugins},
+            {"sessions", {{"known", figures.known}, {"live", figures.live}, {"quarantined", figures.quarantined}, {"restarts", figures.restarts}}},
+            {"uptime_ms", std::chrono::duration_cast<milliseconds>(clock_.now() - started_).count()}};
+}
+
+json application::info() const {
+    return {{"name", "holdfast"}, {"version", HOLDFAST_VERSION}, {"pid", ::getpid()},
+            {"uptime_ms", std::chrono::duration_cast<milliseconds>(clock_.now() - started_).count()},
+            {"started_at", rfc3339(started_wall_)}, {"data_dir", loaded_.data_dir}, {"config", loaded_.document.path}, {"urls", board_->urls()}, {"llm", llm_->choice()}};
+}
+
+std::vector<std::string> application::urls() const {
+    auto out = board_->urls();
+    if (authority_->how() == api::token_authority::mode::token)
+        for (std::string& u : out) u += "#token=" + authority_->token();
+    return out;
+}
+
+void application::stop() {
+    if (std::exchange(stopped_, true)) return;
+    stopping_ = true;
+    const auto budget = std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(number_or(loaded_.document.resolved["host"], "stop_timeout_s", 15)));
+    watch_.reset();
+    side_.stop();  // a reload under way finishes first
+    control_.reset();
+    if (sessions_) wait_for(budget / 3, [&](auto done) { sessions_->stop(budget / 3, [done = std::move(done)]() mutable { done(); }); });
+    if (root_ && !root_->stop_and_wait(budget)) write_log(level::warn, "host", "not everything stopped within its time: what is left is ended by force");
+    if (bus_) bus_->close();
+    if (llm_) llm_->set_gate({});
+    breakers_.reset();
+    processes_.reset();
+    if (rt_) rt_->stop(seconds(2));
+    if (lock_fd_ >= 0) ::close(lock_fd_);
+}
+
+}  // namespace holdfast::app

@@ -1,0 +1,108 @@
+#pragma once
+// The composition root: the only place that names concrete types. Builds the host from one configuration, keeps it in step with
+// the file, and takes it down in reverse order.
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/control_socket.hpp"
+#include "api/identity.hpp"
+#include "app/llm_breakers.hpp"
+#include "app/plugin_board.hpp"
+#include "app/side_thread.hpp"
+#include "kernel/config/document.hpp"
+#include "kernel/config/watch.hpp"
+#include "kernel/supervise/watchdog.hpp"
+#include "servers/server_set.hpp"
+#include "sessions/session_directory.hpp"
+
+namespace holdfast::app {
+
+struct application_options {
+    std::string config_path;  ///< "" = the embedded defaults
+    bool watch = true;        ///< apply changes of the file while running
+    std::function<void()> request_stop;      ///< asked by host.shutdown; [any thread]
+    std::function<void()> request_restart;   ///< the root supervisor gave up; [any thread]
+};
+
+/// A configuration with what was found around it.
+struct loaded_configuration {
+    config::document document;
+    std::vector<plugins::found_plugin> found;
+    std::string data_dir;
+};
+/// Errors: the problems of the file.
+tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path);
+
+class application {
+  public:
+    /// Builds and starts everything. [main thread] Errors: already_started (another host on this data directory), config_invalid,
+    /// io_error. A plugin, server or store that does not come up is no error here: it is logged, shown, and retried by its rules.
+    static result<std::unique_ptr<application>> start(application_options options);
+    ~application();  ///< stop()
+
+    /// Refuse, cancel, wait to the deadline, force. [main thread] Idempotent.
+    void stop();
+
+    json info() const;                        ///< host.info
+    std::vector<std::string> urls() const;    ///< with the token in the fragment
+    const std::string& data_dir() const noexcept { return loaded_.data_dir; }
+
+  private:
+    friend void register_host_methods(api::method_table& table, application& app);
+    friend void wait_ready(application* a, steady_time deadline, api::reply done);
+    application(application_options options, loaded_configuration loaded) : options_(std::move(options)), loaded_(std::move(loaded)) {}
+
+    result<void> lock_data_dir();
+    result<void> build_kernel();
+    result<void> build_tree();
+    result<void> build_services();
+    result<void> open_doors();
+    /// Applies the file as it is now. {"changed":[…],"errors":[…]}. [one thread at a time]
+    json reload();
+    void configure_llm();
+    void on_report(const supervise::supervision_report& report);
+    void on_plugin_change(const plugins::plugin_change& change);
+    json tree() const;
+    json health() const;
+    bool ready() const;  ///< everything that starts with the host has come up or failed once
+
+    // In construction order; destruction is the reverse.
+    application_options options_;
+    loaded_configuration loaded_;                 // under reload_mutex_ after start
+    system_clock clock_;
+    steady_time started_ = clock_.now();
+    wall_time started_wall_ = clock_.wall();
+    int lock_fd_ = -1;
+    std::unique_ptr<events::bus> bus_;
+    std::unique_ptr<supervise::pool_runtime> rt_;
+    std::unique_ptr<supervise::watchdog> dog_;
+    std::unique_ptr<supervise::process_spawner> processes_;
+    plugins::metrics_registry metrics_;
+    api::method_table methods_;
+    std::optional<api::token_authority> authority_;
+    std::shared_ptr<plugins::plugin_set> plugins_;   // second owner: plugin_board, resolvers
+    std::unique_ptr<plugin_board> board_;
+    std::shared_ptr<plugins::call_port> store_;      // second owners: servers, sessions
+    std::shared_ptr<servers::server_set> servers_;   // second owners: sessions, methods
+    std::unique_ptr<llm_breakers> breakers_;
+    std::shared_ptr<sessions::llm_router> llm_;      // second owner: sessions
+    std::shared_ptr<sessions::session_directory> sessions_;
+    std::mutex session_supervisor_mutex_;
+    supervise::ref<supervise::supervisor> session_supervisor_;  // replaced when its parent restarts it
+    supervise::ref<supervise::supervisor> root_;
+    std::unique_ptr<api::control_server> control_;
+    std::mutex reload_mutex_;
+    std::vector<config::problem> last_problems_;     // under reload_mutex_
+    std::unique_ptr<config::file_watch> watch_;
+    side_thread side_;
+    std::atomic<bool> stopping_{false}, doors_open_{false};
+    bool stopped_ = false;
+};
+
+/// host.*, plugin.*, ui.*, llm.*, config.*
+void register_host_methods(api::method_table& table, application& app);
+
+}  // namespace holdfast::app

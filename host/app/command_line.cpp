@@ -1,0 +1,193 @@
+#include "app/command_line.hpp"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <iostream>
+
+#include "app/commands.hpp"
+#include "app/paths.hpp"
+
+namespace holdfast::app {
+namespace {
+
+constexpr const char* footer = R"(
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 configuration has problems, 4 no host is running, 5 denied,
+75 the guardian gave up restarting a host that kept crashing.
+
+Commands that talk to a running host find it by the data directory of --config FILE (default: config/holdfast.json, else the
+installed one, else the embedded defaults). HOLDFAST_CONFIG, HOLDFAST_DATA_DIR and HOLDFAST_PLUGIN_PATH override.
+
+Examples:
+  holdfast run                                   serve; prints the address of the web page
+  holdfast chat                                  talk in this terminal
+  holdfast chat -m "what time is it?" --yes      one answer, tools approved
+  holdfast servers --json                        statuses of all MCP servers
+  holdfast tool call demo echo '{"text":"hi"}'   call a tool
+  eval "$(holdfast completion bash)"             tab completion)";
+
+/// Parsed values live as long as the callbacks that CLI11 runs.
+struct parsed {
+    common_options common;
+    chat_options chat;
+    events_options events;
+    std::uint64_t from = 0;
+    std::string name, second, third, text, shell;
+    int limit = 200;
+    bool quiet = false;
+    int code = exit_ok;
+};
+
+json params_or_exit(const std::string& text, int& code) {
+    if (text.empty()) return json::object();
+    auto p = parse_json(text);
+    if (p && p->is_object()) return *p;
+    std::cerr << "holdfast: expected a JSON object, found " << text << (p ? "" : " (" + p.error().message + ")") << "\n";
+    code = exit_usage;
+    return nullptr;
+}
+
+void add_server_commands(CLI::App& app, parsed& p) {
+    auto* server = app.add_subcommand("server", "Start, stop, restart, enable or disable one MCP server; show its log");
+    server->require_subcommand(1);
+    for (const char* verb : {"start", "stop", "restart", "enable", "disable"}) {
+        auto* c = server->add_subcommand(verb, std::string(verb) + " a server");
+        c->add_option("NAME", p.name, "Its name under mcpServers")->required();
+        c->callback([&p, verb] { p.code = list_command(p.common, std::string("server.") + verb, {{"name", p.name}}); });
+    }
+    auto* log = server->add_subcommand("log", "What the server wrote to stderr");
+    log->add_option("NAME", p.name)->required();
+    log->add_option("-n,--lines", p.limit, "How many lines")->capture_default_str();
+    log->callback([&p] { p.code = log_command(p.common, p.name, p.limit); });
+}
+
+void add_ui_commands(CLI::App& app, parsed& p) {
+    auto* ui = app.add_subcommand("ui", "Start, stop or swap user interfaces of the running host");
+    ui->require_subcommand(1);
+    for (const char* verb : {"start", "stop"}) {
+        auto* c = ui->add_subcommand(verb, std::string(verb) + " a user interface");
+        c->add_option("NAME", p.name, "Its name under plugins")->required();
+        c->callback([&p, verb] { p.code = list_command(p.common, std::string("ui.") + verb, {{"id", p.name}}); });
+    }
+    auto* swap = ui->add_subcommand("swap", "Hand over from one user interface to another without losing an event");
+    swap->add_option("FROM", p.name)->required();
+    swap->add_option("TO", p.second)->required();
+    swap->callback([&p] { p.code = call_command(p.common, "ui.swap", {{"from", p.name}, {"to", p.second}}); });
+}
+
+void add_plugin_commands(CLI::App& app, parsed& p) {
+    auto* plugin = app.add_subcommand("plugin", "Start, stop, restart or remove one plugin of the running host");
+    plugin->require_subcommand(1);
+    for (const char* verb : {"start", "stop", "restart", "remove"}) {
+        auto* c = plugin->add_subcommand(verb, std::string(verb) + " a plugin");
+        c->add_option("NAME", p.name, "Its name under plugins")->required();
+        c->callback([&p, verb] { p.code = list_command(p.common, std::string("plugin.") + verb, {{"id", p.name}}); });
+    }
+}
+
+void add_listings(CLI::App& app, parsed& p) {
+    const std::pair<const char*, std::pair<const char*, const char*>> listings[] = {
+        {"tree", {"host.tree", "The supervision tree"}},
+        {"plugins", {"plugin.list", "Plugins and their states"}},
+        {"servers", {"server.list", "MCP servers and their statuses"}},
+        {"tools", {"tool.list", "Tools of all healthy servers"}},
+        {"sessions", {"session.list", "Chat sessions"}},
+        {"llms", {"llm.list", "LLM adapters, and which one answers"}},
+        {"info", {"host.info", "The running host"}},
+        {"health", {"host.health", "Health of everything"}},
+    };
+    for (const auto& [name, rest] : listings) {
+        auto* c = app.add_subcommand(name, rest.second);
+        c->callback([&p, method = rest.first] { p.code = list_command(p.common, method, json::object()); });
+    }
+}
+
+void add_everything(CLI::App& app, parsed& p) {
+    app.add_option("-c,--config", p.common.config, "Configuration file")->type_name("FILE");
+    app.add_flag("--json", p.common.as_json, "Print JSON instead of a table");
+    app.set_version_flag("--version", "holdfast " HOLDFAST_VERSION);
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.footer(footer);
+
+    auto* run = app.add_subcommand("run", "Run the host under its guardian, in the foreground");
+    run->add_flag("-q,--quiet", p.quiet, "Do not print the addresses");
+    run->callback([&p] { p.code = run_host(p.common, p.quiet); });
+
+    auto* chat = app.add_subcommand("chat", "Talk to a running host, or to one started for it");
+    chat->add_option("-s,--session", p.chat.session, "Session to go on with (default: a new one)")->type_name("ID");
+    chat->add_option("-m,--message", p.chat.message, "Send this, print the answer, exit")->type_name("TEXT");
+    chat->add_flag("-y,--yes", p.chat.yes, "Approve every tool call");
+    chat->add_option("--timeout", p.chat.timeout_s, "Seconds to wait for the answer to -m")->capture_default_str();
+    chat->callback([&p, chat] {
+        p.chat.has_message = chat->count("-m") > 0;
+        p.code = chat_command(p.common, p.chat);
+    });
+
+    app.add_subcommand("check", "Check the configuration file and say what is wrong, where")->callback([&p] { p.code = check_config(p.common); });
+    app.add_subcommand("schema", "Print the JSON Schema of the configuration, every plugin's settings included")->callback([&p] { p.code = print_schema(p.common); });
+    add_listings(app, p);
+    add_server_commands(app, p);
+    add_ui_commands(app, p);
+    add_plugin_commands(app, p);
+
+    auto* events = app.add_subcommand("events", "Print events, one JSON object a line");
+    events->add_option("-t,--topic", p.events.topic, "Topic or pattern: session:<id>, session:*, server:<name>, supervision …")->capture_default_str();
+    auto* from = events->add_option("--from", p.from, "First number wanted");
+    events->add_flag("-f,--follow", p.events.follow, "Go on with what happens next");
+    events->add_option("-n,--limit", p.events.limit, "At most so many (without --follow)")->capture_default_str();
+    events->callback([&p, from] {
+        if (from->count() > 0) p.events.from = p.from;
+        p.code = events_command(p.common, p.events);
+    });
+
+    auto* tool = app.add_subcommand("tool", "Call a tool of an MCP server");
+    tool->require_subcommand(1);
+    auto* call = tool->add_subcommand("call", "Call a tool and print its result");
+    call->add_option("SERVER", p.name)->required();
+    call->add_option("TOOL", p.second)->required();
+    call->add_option("JSON", p.text, "Arguments, a JSON object");
+    call->callback([&p] { p.code = tool_command(p.common, p.name, p.second, p.text); });
+
+    auto* method = app.add_subcommand("call", "Call any method of the API and print its result");
+    method->add_option("METHOD", p.name, "For example server.list; host/doc/api.md lists them")->required();
+    method->add_option("JSON", p.text, "Parameters, a JSON object");
+    method->callback([&p] {
+        const json params = params_or_exit(p.text, p.code);
+        if (p.code == exit_ok) p.code = call_command(p.common, p.name, params);
+    });
+
+    auto* completion = app.add_subcommand("completion", "Print the completion script of a shell");
+    completion->add_option("SHELL", p.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    completion->callback([&p] { p.code = completion_command(p.shell); });
+}
+
+}  // namespace
+
+bool wants_guardian(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view a = argv[i];
+        if (a == "--help" || a == "-h" || a == "--version") return false;
+        if (a == "-c" || a == "--config") ++i;
+        else if (a.empty() || a[0] != '-') return a == "run";
+        else if (a == "--host-child") return true;
+    }
+    return false;
+}
+
+int run_command_line(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    extend_path();
+    parsed p;
+    p.common.program = program_dir() + "/holdfast";
+    CLI::App app{"Holdfast: a supervised plugin host for AI agents", "holdfast"};
+    add_everything(app, p);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        const int code = app.exit(e);
+        return code == 0 ? exit_ok : exit_usage;
+    }
+    return p.code;
+}
+
+}  // namespace holdfast::app

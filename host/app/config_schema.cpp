@@ -1,0 +1,264 @@
+#include "app/config_schema.hpp"
+
+#include <filesystem>
+
+#include "app/paths.hpp"
+#include "kernel/config/nearest.hpp"
+#include "kernel/plugins/plugin_set.hpp"
+#include "servers/server_set.hpp"
+#include "sessions/session_options.hpp"
+
+namespace holdfast::app {
+namespace {
+
+// Descriptions are what an editor shows; x-hint is what an error message adds.
+constexpr const char* schema_text = R"json({
+"$schema": "https://json-schema.org/draft/2020-12/schema",
+"title": "Holdfast configuration",
+"type": "object",
+"additionalProperties": false,
+"properties": {
+  "$schema": {"type": "string", "description": "For editors: the schema of this file"},
+  "host": {
+    "type": "object", "additionalProperties": false, "default": {},
+    "properties": {
+      "data_dir": {"type": "string", "minLength": 1, "default": "~/.local/state/holdfast", "description": "Where the store, the token and the control socket live; ~ is the home directory, relative paths start at this file"},
+      "plugin_path": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": [], "description": "Directories searched for plugins before the built-in ones"},
+      "threads": {"type": "integer", "minimum": 0, "maximum": 256, "default": 0, "description": "Threads of the pool; 0: one per core"},
+      "stop_timeout_s": {"type": "number", "minimum": 1, "maximum": 600, "default": 15, "description": "How long an orderly stop may take"},
+      "log": {
+        "type": "object", "additionalProperties": false, "default": {},
+        "properties": {
+          "level": {"enum": ["trace", "debug", "info", "warn", "error", "critical", "off"], "default": "info"},
+          "format": {"enum": ["text", "json"], "default": "text"},
+          "file": {"type": "string", "minLength": 1, "description": "Also write to this file (rotated at 10 MiB, 3 kept)"}
+        }
+      }
+    }
+  },
+  "auth": {
+    "type": "object", "additionalProperties": false, "default": {},
+    "properties": {
+      "mode": {"enum": ["token", "none"], "default": "token", "description": "token: every request needs the token of the data directory; none: only when every listener is on loopback"}
+    }
+  },
+  "plugins": {
+    "type": "object", "default": {},
+    "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "x-hint": "letters, digits, '-', '_' and '.', at most 64"},
+    "additionalProperties": {
+      "type": "object", "additionalProperties": false, "required": ["use"],
+      "properties": {
+        "use": {"type": "string", "minLength": 1, "description": "Name of the plugin file without .so, or a path"},
+        "settings": {"type": "object", "description": "Checked against the plugin's own schema"},
+        "start": {"enum": ["auto", "on_demand", "disabled"], "default": "auto", "description": "auto: with the host; on_demand: by 'holdfast ui start' or plugin.start; disabled: never"},
+        "isolation": {"enum": ["in-process"], "default": "in-process"},
+        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "x-hint": "the file's SHA-256, 64 hexadecimal digits"},
+        "limits": {"type": "object", "additionalProperties": false, "properties": {"memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576, "description": "Of each child process"}}},
+        "supervision": {"$ref": "#/$defs/supervision"}
+      }
+    }
+  },
+  "llm": {
+    "type": "object", "additionalProperties": false, "default": {},
+    "properties": {
+      "default": {"type": "string", "minLength": 1, "default": "auto", "description": "Name of an llm plugin, or auto: the first whose key is set or whose local server answers, else the demonstration model"},
+      "fallback": {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": true, "default": []}
+    }
+  },
+  "store": {
+    "type": "object", "additionalProperties": false, "default": {"use": "store-sqlite"}, "required": ["use"],
+    "properties": {"use": {"type": "string", "minLength": 1}, "settings": {"type": "object"}}
+  },
+  "breaker": {"$ref": "#/$defs/breaker"},
+  "health": {"$ref": "#/$defs/health"},
+  "sessions": {
+    "type": "object", "additionalProperties": false, "default": {},
+    "properties": {
+      "permission_timeout_s": {"type": "number", "minimum": 1, "maximum": 86400},
+      "stream_idle_s": {"type": "number", "minimum": 1, "maximum": 86400},
+      "tool_timeout_s": {"type": "number", "minimum": 1, "maximum": 86400},
+      "hibernate_after_s": {"type": "number", "minimum": 0},
+      "delete_after_s": {"type": "number", "minimum": 0},
+      "max_rounds": {"type": "integer", "minimum": 1, "maximum": 1000},
+      "recent_messages": {"type": "integer", "minimum": 2, "maximum": 10000},
+      "snapshot_every": {"type": "integer", "minimum": 10},
+      "max_live": {"type": "integer", "minimum": 1},
+      "max_message_bytes": {"type": "integer", "minimum": 1024},
+      "system_prompt": {"type": "string"},
+      "max_tokens": {"type": "integer", "minimum": 0}
+    }
+  },
+  "mcpServers": {
+    "type": "object", "default": {},
+    "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "x-hint": "letters, digits, '-', '_' and '.', at most 64"},
+    "additionalProperties": {
+      "type": "object", "additionalProperties": false,
+      "properties": {
+        "command": {"type": "string", "minLength": 1, "description": "Program of a stdio server; looked up in PATH"},
+        "args": {"type": "array", "items": {"type": "string"}},
+        "env": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Added to the allow-listed environment"},
+        "cwd": {"type": "string", "minLength": 1},
+        "working_dir": {"type": "string", "minLength": 1},
+        "url": {"type": "string", "pattern": "^https?://", "x-hint": "a URL that begins with http:// or https://"},
+        "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+        "type": {"enum": ["stdio", "http", "streamable-http", "streamableHttp"], "description": "As other clients' files say it"},
+        "transport": {"type": "string", "minLength": 1, "description": "Transport plugin: stdio, http, or the name of one"},
+        "settings": {"type": "object", "description": "For custom transports"},
+        "description": {"type": "string"},
+        "enabled": {"type": "boolean"},
+        "disabled": {"type": "boolean"},
+        "internal": {"type": "boolean"},
+        "restart": {"enum": ["permanent", "transient", "temporary"]},
+        "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
+        "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
+        "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 3600},
+        "call_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 86400},
+        "probe_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
+        "breaker": {"$ref": "#/$defs/breaker"},
+        "health": {"$ref": "#/$defs/health"}
+      }
+    }
+  }
+},
+"$defs": {
+  "supervision": {
+    "type": "object", "additionalProperties": false,
+    "properties": {
+      "strategy": {"enum": ["one_for_one", "one_for_all", "rest_for_one"], "description": "Which of the plugin's workers are restarted when one fails"},
+      "restart": {"enum": ["permanent", "transient", "temporary"]},
+      "max_restarts": {"type": "integer", "minimum": 0, "maximum": 1000},
+      "window_s": {"type": "number", "minimum": 0.001, "maximum": 86400},
+      "backoff": {
+        "type": "object", "additionalProperties": false,
+        "properties": {
+          "initial_ms": {"type": "integer", "minimum": 0},
+          "max_ms": {"type": "integer", "minimum": 0},
+          "multiplier": {"type": "number", "minimum": 1, "maximum": 100},
+          "jitter": {"type": "number", "minimum": 0, "maximum": 1}
+        }
+      }
+    }
+  },
+  "breaker": {"type": "object", "properties": {
+    "use": {"type": "string", "minLength": 1},
+    "failure_threshold": {"type": "integer", "minimum": 1},
+    "recovery_timeout_s": {"type": "number", "exclusiveMinimum": 0},
+    "max_timeout_s": {"type": "number", "exclusiveMinimum": 0},
+    "backoff_multiplier": {"type": "number", "minimum": 1},
+    "disable_after_minutes": {"type": "number", "exclusiveMinimum": 0}
+  }},
+  "health": {"type": "object", "properties": {
+    "use": {"type": "string", "minLength": 1},
+    "interval_s": {"type": "number", "exclusiveMinimum": 0},
+    "timeout_s": {"type": "number", "exclusiveMinimum": 0},
+    "failure_threshold": {"type": "integer", "minimum": 1},
+    "success_threshold": {"type": "integer", "minimum": 1}
+  }}
+}
+})json";
+
+using found_list = std::vector<config::violation>;
+
+void add(found_list& found, std::string at, const error& e) { found.push_back({std::move(at), e.message, false}); }
+
+bool loopback(const std::string& listen) {
+    const std::string host = listen.substr(0, listen.rfind(':'));
+    return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
+}
+
+void check_supervision(const json& doc, found_list& found) {
+    for (const auto& [id, entry] : doc["plugins"].items())
+        if (entry.contains("supervision"))
+            if (auto s = plugins::supervision_from(entry["supervision"]); !s) add(found, "/plugins/" + config::pointer_token(id) + "/supervision", s.error());
+}
+
+void check_auth(const json& doc, found_list& found) {
+    for (const auto& [id, entry] : doc["plugins"].items()) {
+        const json& settings = member(entry, "settings");
+        const std::string listen = string_or(settings, "listen");
+        const std::string mode = string_or(member(settings, "auth"), "mode", string_or(doc["auth"], "mode", "token"));
+        if (mode == "none" && !listen.empty() && !loopback(listen))
+            found.push_back({"/plugins/" + config::pointer_token(id) + "/settings/listen", "auth mode \"none\" is allowed on loopback only, and " + listen + " is not: listen on 127.0.0.1, or use auth mode \"token\"", false});
+    }
+}
+
+void check_servers(const json& doc, found_list& found) {
+    for (const auto& [name, server] : doc["mcpServers"].items())
+        if (auto ok = servers::server_set::check(name, server); !ok) add(found, "/mcpServers/" + config::pointer_token(name), ok.error());
+}
+
+void check_sessions(const json& doc, found_list& found) {
+    if (auto o = sessions::session_options_from(doc["sessions"]); !o) add(found, "/sessions", o.error());
+}
+
+/// Names that must be plugins of a kind: llm.default, llm.fallback, store.use, breaker.use, health.use.
+class name_rules {
+  public:
+    explicit name_rules(const std::vector<plugins::found_plugin>& found) {
+        for (const auto& p : found)
+            if (p.problem.empty()) kinds_[p.about.id] = p.about.kind;
+    }
+    void operator()(const json& doc, found_list& found) const {
+        std::vector<std::string> adapters{"auto"};
+        for (const auto& [id, entry] : doc["plugins"].items())
+            if (kind_of(string_or(entry, "use")) == "llm") adapters.push_back(id);
+        const json& llm = doc["llm"];
+        check_adapter("/llm/default", string_or(llm, "default", "auto"), adapters, found);
+        const json& fallback = member(llm, "fallback");
+        for (std::size_t i = 0; i < fallback.size(); ++i)
+            check_adapter("/llm/fallback/" + std::to_string(i), fallback[i].get<std::string>(), adapters, found);
+        for (const char* section : {"store", "breaker", "health"}) check_use(section, std::string("/") + section, member(doc, section), found);
+        for (const auto& [name, server] : doc["mcpServers"].items())
+            for (const char* section : {"breaker", "health"})
+                check_use(section, "/mcpServers/" + config::pointer_token(name) + "/" + section, member(server, section), found);
+    }
+
+  private:
+    std::string kind_of(const std::string& use) const {
+        auto it = kinds_.find(use);
+        return it == kinds_.end() ? "" : it->second;
+    }
+    static void check_adapter(const std::string& at, const std::string& id, const std::vector<std::string>& adapters, found_list& found) {
+        if (std::find(adapters.begin(), adapters.end(), id) != adapters.end()) return;
+        const std::string close = config::nearest(id, adapters);
+        found.push_back({at, "no llm plugin is named '" + id + "' under /plugins" + (close.empty() ? "" : ": did you mean '" + close + "'?"), false});
+    }
+    void check_use(const std::string& kind, const std::string& at, const json& section, found_list& found) const {
+        const std::string use = string_or(section, "use");
+        if (use.empty() || kind_of(use) == kind) return;
+        std::vector<std::string> names;
+        for (const auto& [id, k] : kinds_)
+            if (k == kind) names.push_back(id);
+        const std::string close = config::nearest(use, names);
+        std::string all;
+        for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
+        found.push_back({at + "/use", "no " + kind + " plugin '" + use + "' on the search path" + (close.empty() ? ": found are " + all : ": did you mean '" + close + "'?"), false});
+    }
+    std::map<std::string, std::string> kinds_;
+};
+
+}  // namespace
+
+const json& root_schema() {
+    static const json schema = json::parse(schema_text);
+    return schema;
+}
+
+config::load_options load_options_for(const std::vector<plugins::found_plugin>& found) {
+    config::load_options out;
+    out.root_schema = root_schema();
+    for (const auto& p : found)
+        if (p.problem.empty() && !p.shadowed) out.plugins.push_back({p.about.id, p.about.kind, p.about.settings_schema});
+    out.checks = {check_supervision, check_auth, check_servers, check_sessions, name_rules(found)};
+    return out;
+}
+
+std::vector<std::string> plugin_directories(const json& written, const std::string& base_dir) {
+    std::vector<std::string> out;
+    for (const json& d : member(member(written, "host"), "plugin_path"))
+        if (d.is_string()) out.push_back((std::filesystem::path(base_dir) / expand_home(d.get<std::string>())).string());
+    for (const std::string& d : builtin_plugin_directories()) out.push_back(d);
+    return out;
+}
+
+}  // namespace holdfast::app
