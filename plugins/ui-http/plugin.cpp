@@ -1,0 +1,55 @@
+#include "holdfast/ui.hpp"
+#include "ui-http/gateway.hpp"
+
+namespace holdfast::ui_http {
+namespace {
+
+class ui_http_plugin final : public sdk::ui {
+  public:
+    ui_http_plugin(sdk::host& host, std::string_view settings_json)
+        : ui(host, settings_json), configured_(read_settings(settings_json)), gateway_(host, configured_) {}
+
+    void start() override {
+        gateway_.listen();
+        for (int i = 0; i < configured_.threads; ++i) {
+            sdk::worker_options options;
+            options.name = "http-" + std::to_string(i);
+            options.heartbeat = std::chrono::seconds(5);
+            host_.workers().start(std::move(options), [this](sdk::worker_ctl& ctl) { gateway_.run(ctl); });
+        }
+        host_.log().info("web UI is listening", {{"url", gateway_.url()}, {"auth", configured_.token_auth ? "token" : "none"}});
+    }
+    void stop() override { gateway_.stop(); }
+
+    std::string describe() override {
+        return sdk::json_object({{"url", gateway_.url()}, {"terminal", false}, {"clients", gateway_.clients()}});
+    }
+    std::string export_state() override { return dump({{"logins", gateway_.logins().export_state(std::chrono::steady_clock::now())}}); }
+    void import_state(std::string_view state_json) override {
+        if (const auto state = parse_json(state_json)) gateway_.logins().import_state(member(*state, "logins"), std::chrono::steady_clock::now());
+    }
+
+  private:
+    const settings configured_;
+    gateway gateway_;
+};
+
+}  // namespace
+}  // namespace holdfast::ui_http
+
+HOLDFAST_PLUGIN(holdfast::ui_http::ui_http_plugin, R"json({
+  "id": "ui-http", "kind": "ui", "version": "0.1.0", "abi": [1, 1], "interfaces": ["hf.ui/1"],
+  "description": "Web chat and status pages, HTTP API and WebSocket",
+  "settings": {
+    "type": "object", "additionalProperties": false,
+    "properties": {
+      "listen": {"type": "string", "default": "127.0.0.1:7777", "description": "ADDRESS:PORT; port 0 takes any free one"},
+      "auth": {"type": "object", "additionalProperties": false, "properties": {
+        "mode": {"enum": ["token", "none"], "default": "token", "description": "\"none\" is allowed on a loopback address only"}}},
+      "allowed_origins": {"type": "array", "items": {"type": "string"}, "description": "other origins whose pages may use the API"},
+      "allowed_hosts": {"type": "array", "items": {"type": "string"}, "description": "host names this server is reached by, e.g. through a proxy"},
+      "max_connections": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 1000},
+      "threads": {"type": "integer", "minimum": 1, "maximum": 16, "default": 2}
+    }
+  }
+})json")

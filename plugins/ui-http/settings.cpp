@@ -1,0 +1,59 @@
+#include "ui-http/settings.hpp"
+
+#include "holdfast/status.hpp"
+#include "ui-http/json_text.hpp"
+
+namespace holdfast::ui_http {
+namespace {
+[[noreturn]] void wrong(std::string message) { throw sdk::plugin_error(HF_E_INVALID, std::move(message)); }
+
+std::vector<std::string> lower_strings(const json& value, const char* name) {
+    std::vector<std::string> out;
+    if (value.is_null()) return out;
+    if (!value.is_array()) wrong(std::string(name) + ": expected an array of strings");
+    for (const json& item : value) {
+        if (!item.is_string()) wrong(std::string(name) + ": expected an array of strings");
+        std::string text = item.get<std::string>();
+        for (char& c : text)
+            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+        while (!text.empty() && text.back() == '/') text.pop_back();
+        out.push_back(std::move(text));
+    }
+    return out;
+}
+}  // namespace
+
+settings read_settings(std::string_view json_text) {
+    settings s;
+    const auto parsed = parse_json(json_text.empty() ? "{}" : json_text);
+    if (!parsed || !parsed->is_object()) wrong("settings: expected an object");
+    const std::string listen = string_or(*parsed, "listen", "127.0.0.1:7777");
+    const auto address = web::parse_listen(listen);
+    if (!address) wrong("listen: expected \"ADDRESS:PORT\" such as \"127.0.0.1:7777\" or \"[::1]:0\", found \"" + listen + "\"");
+    s.listen = *address;
+    const std::string mode = string_or(member(*parsed, "auth"), "mode", "token");
+    if (mode != "token" && mode != "none") wrong("auth.mode: expected \"token\" or \"none\", found \"" + mode + "\"");
+    s.token_auth = mode == "token";
+    if (!s.token_auth && !s.loopback())
+        wrong("auth.mode \"none\" is allowed on a loopback address only, and listen is \"" + listen +
+              "\": anyone who reaches it could use every tool; set auth.mode to \"token\" or listen to 127.0.0.1");
+    s.allowed_origins = lower_strings(member(*parsed, "allowed_origins"), "allowed_origins");
+    for (const auto& origin : s.allowed_origins)
+        if (origin.rfind("http://", 0) != 0 && origin.rfind("https://", 0) != 0)
+            wrong("allowed_origins: expected origins such as \"https://chat.example\", found \"" + origin + "\"");
+    s.allowed_hosts = lower_strings(member(*parsed, "allowed_hosts"), "allowed_hosts");
+    for (const auto& host : s.allowed_hosts)
+        if (!web::parse_authority(host)) wrong("allowed_hosts: expected names such as \"chat.example\", found \"" + host + "\"");
+    const auto number = [&](const char* key, long fallback, long low, long high) {
+        const json& v = member(*parsed, key);
+        if (v.is_null()) return fallback;
+        if (!v.is_number_integer() || v.get<long>() < low || v.get<long>() > high)
+            wrong(std::string(key) + ": expected an integer from " + std::to_string(low) + " to " + std::to_string(high));
+        return v.get<long>();
+    };
+    s.max_connections = static_cast<std::size_t>(number("max_connections", 1000, 1, 100'000));
+    s.threads = static_cast<int>(number("threads", 2, 1, 16));
+    return s;
+}
+
+}  // namespace holdfast::ui_http

@@ -1,0 +1,25 @@
+#pragma once
+// What the configuration says about this instance, checked.
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net-server/http_text.hpp"
+
+namespace holdfast::ui_http {
+
+struct settings {
+    web::listen_address listen{"127.0.0.1", 7777};
+    bool token_auth = true;                    ///< false: "none", loopback only
+    std::vector<std::string> allowed_origins;  ///< "https://chat.example", exact, lower case
+    std::vector<std::string> allowed_hosts;    ///< "chat.example" or "chat.example:8443", lower case
+    std::size_t max_connections = 1000;
+    int threads = 2;
+
+    bool loopback() const { return web::is_loopback_host(listen.host); }
+};
+
+/// Throws sdk::plugin_error (HF_E_INVALID) naming the setting and what is allowed.
+settings read_settings(std::string_view json_text);
+
+}  // namespace holdfast::ui_http
