@@ -120,7 +120,7 @@ cursor::step cursor::look(std::size_t max, std::span<const event>& run, notice& 
 }
 
 bool cursor::more() const noexcept {
-    return log_->next_seq() != run_end_ || pending_ || !queue_.empty() ||
+    return log_->next_seq() > run_end_ || pending_ || !queue_.empty() ||
            generation_.load(std::memory_order_relaxed) != log_->generation_.load(std::memory_order_relaxed);
 }
 
@@ -194,7 +194,8 @@ cursor::step cursor::coalesced(std::size_t max, std::span<const event>& run, not
 /// Fills the queue as far as it may grow. With something in it never parks: the consumer has not been told "nothing" yet.
 cursor::step cursor::gather(notice& out) {
     while (queue_.size() < queue_limit_) {
-        if (!queue_.empty() && pos_.load(std::memory_order_relaxed) == log_->next_seq() &&
+        // "Not before": an event is readable a moment before next_seq() counts it.
+        if (!queue_.empty() && pos_.load(std::memory_order_relaxed) >= log_->next_seq() &&
             generation_.load() == log_->generation_.load())
             break;
         std::span<const event> run;
