@@ -108,7 +108,7 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
 
   private:
     explicit server_set(server_set_options options);
-    std::unique_ptr<impl> impl_;
+    std::shared_ptr<impl> impl_;  // second owners: callbacks of the supervisor
 };
 
 }  // namespace holdfast::servers

@@ -55,6 +55,8 @@ struct status_state {
     std::string reason = "not started yet";
 };
 
+/// Time without health while it was wanted, the present interval included.
+nanoseconds total_downtime(const status_state& s, steady_time now);
 /// Row of table mcp_servers. Monotonic times do not travel; what must survive does.
 json to_row(const status_state& s, steady_time now, wall_time wall);
 /// What a restart of the host takes over: disabled (not: stopped), exponent, downtime.

@@ -1,0 +1,40 @@
+#pragma once
+// One call on its way through the server's actor. Its `done` is called exactly once, whatever becomes of the actor.
+#include <memory>
+#include <string>
+
+#include "servers/tool_port.hpp"
+
+namespace holdfast::servers {
+
+struct call_job {
+    std::uint64_t id = 0;
+    std::string tool;       ///< empty: any other request
+    std::string method;
+    json params;
+    std::string session;
+    milliseconds timeout{60'000};
+    tool_call_events events;
+    bool sent = false;      ///< Owner: the actor
+    std::uint64_t permit = 0;
+    bool permitted = false;
+    error if_dropped{errc::unavailable, "the server's actor ended before it could take the call; try again"};
+
+    call_job() = default;
+    call_job(const call_job&) = delete;
+    call_job& operator=(const call_job&) = delete;
+    ~call_job() {
+        try {
+            if (sent) if_dropped = {errc::transport_lost, "the server's actor ended while the call was under way"};
+            finish(tl::unexpected(if_dropped));
+        } catch (...) {  // T1: the caller's callback must not break whoever drops the job
+        }
+    }
+    void finish(result<json> outcome) {
+        auto done = std::move(events.done);
+        events.done = nullptr;
+        if (done) done(std::move(outcome), sent);
+    }
+};
+
+}  // namespace holdfast::servers

@@ -1,0 +1,116 @@
+#pragma once
+// The actor of one server: the shell of status_machine and client_machine, and the only one who changes the server's status.
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel/supervise/actor.hpp"
+#include "mcp/client_machine.hpp"
+#include "servers/call_job.hpp"
+#include "servers/connection.hpp"
+#include "servers/policies.hpp"
+#include "servers/process_sample.hpp"
+#include "servers/reports.hpp"
+#include "servers/server_record.hpp"
+#include "servers/status_machine.hpp"
+
+namespace holdfast::servers {
+
+/// What all servers share. Outlives every actor (each holds a share).
+struct server_context {
+    explicit server_context(server_set_options o) : options(std::move(o)), report(options) {}
+    server_set_options options;
+    reports report;
+    std::function<void()> catalogue_changed;  ///< set before the first actor exists
+};
+
+enum class command { start, stop, restart, enable, disable };
+
+class server_actor final : public supervise::actor {
+  public:
+    server_actor(supervise::runtime& rt, std::shared_ptr<server_record> record, std::shared_ptr<server_context> context);
+
+    // Messages; each runs in the actor's turn.
+    void call(std::shared_ptr<call_job> job);
+    void answer(std::uint64_t call, const std::string& key, json response);
+    void cancel(std::uint64_t call);
+    void obey(command c, supervise::reply<json> done);
+    void reconfigure();  ///< the record has a new spec
+
+  private:
+    ~server_actor() override;
+    void on_start() override;
+    void on_stop() override;
+    void on_exit(const supervise::exit_reason&) noexcept override;
+
+    // server_actor.cpp: status
+    void begin();
+    void load();
+    void feed_status(const status_event& e);
+    void perform(const status_action& a);
+    void arm_status();
+    void persist();
+    void publish();
+    void answer_waiting();
+    result<json> row() const;
+
+    // server_connection.cpp: one attempt, one connection
+    void connect(std::uint32_t number);
+    result<void> prepare_policies();
+    void open_transport();
+    void attempt_failed(error why);
+    void close_connection(const error& why);
+    void on_report(std::uint64_t conn, transport_report r);
+    void on_ready(mcp::out::ready r);
+    void lost(const error& why);
+    void left();  ///< the connection that was closing is gone
+    void feed(mcp::client_event e);
+    void perform(mcp::client_action& a);
+    void arm_machine();
+    void server_log(bool warning, const std::string& line);
+
+    // server_calls.cpp: calls and health
+    void on_done(mcp::out::done d);
+    void on_input(mcp::out::input i);
+    void on_probed(const mcp::out::probed& p);
+    void observe(bool active, bool ok, int fault, nanoseconds latency);
+    void follow_verdict();
+    void arm_health(steady_time at);
+    void probe();
+
+    steady_time now() const { return rt().now(); }
+
+    std::shared_ptr<server_record> record_;    // second owners: see server_record
+    std::shared_ptr<server_context> context_;  // second owners: the set, other actors
+    std::shared_ptr<const server_spec> spec_;
+    supervise::seeded_random random_;
+    status_machine status_;
+    std::unique_ptr<breaker_policy> breaker_;
+    std::unique_ptr<health_policy> health_;
+    health_verdict verdict_;
+    std::optional<wall_time> last_check_;
+    process_sampler sampler_;
+
+    std::optional<mcp::client_machine> machine_;
+    std::unique_ptr<connection> connection_;
+    std::uint64_t leaving_ = 0;            ///< a connection that is closing; the next attempt waits for its end
+    bool connect_waits_ = false;
+    std::optional<std::int64_t> pid_;
+    steady_time attempt_began_{};
+    std::optional<std::uint64_t> attempt_permit_;
+    std::shared_ptr<const catalogue_part> part_;
+    std::map<std::uint64_t, std::shared_ptr<call_job>> calls_;
+    std::uint64_t probe_ = 0, next_probe_ = 1;  ///< 0: none in flight
+
+    std::vector<supervise::reply<json>> starting_;  ///< who waits for the attempt's end
+    std::vector<supervise::reply<json>> ending_;    ///< who waits for the connection's end
+    bool begun_ = false, stopping_ = false, persisting_ = false, persist_again_ = false;
+    int last_breaker_state_ = HF_BREAKER_CLOSED;
+    supervise::timer_handle status_timer_, machine_timer_, health_timer_, connect_timer_, leaving_timer_, stop_timer_;
+    std::optional<steady_time> machine_armed_;
+};
+
+}  // namespace holdfast::servers

@@ -1,0 +1,152 @@
+// Calls through the breaker, and health: probes, samples, verdicts.
+#include <cmath>
+
+#include "servers/server_actor.hpp"
+
+namespace holdfast::servers {
+namespace {
+constexpr milliseconds soonest_check{10};
+}
+
+void server_actor::call(std::shared_ptr<call_job> job) {
+    const auto refuse = [&](errc code, std::string why, nanoseconds retry) {
+        error e{code, std::move(why)};
+        if (retry > nanoseconds(0)) e.retry_after = std::chrono::ceil<milliseconds>(retry);
+        ++record_->failed_calls;
+        job->finish(tl::unexpected(std::move(e)));
+    };
+    ++record_->calls;
+    const auto& s = status_.state;
+    if (s.now != status::healthy || !machine_ || !machine_->is_ready() || stopping_) {
+        const nanoseconds retry = s.scheduled ? s.next_attempt - now() : nanoseconds(0);
+        return refuse(errc::unavailable, "'" + record_->name + "' is " + std::string(to_string(s.now)) + ": " + s.reason, retry);
+    }
+    if (!job->tool.empty()) {
+        const auto& tools = part_->tools;
+        const auto it = std::lower_bound(tools.begin(), tools.end(), job->tool, [](const tool_info& t, const std::string& n) { return t.name < n; });
+        if (it == tools.end() || it->name != job->tool)
+            return refuse(errc::not_found, "'" + record_->name + "' has no tool '" + job->tool + "'", nanoseconds(0));
+    }
+    auto p = breaker_->ask(now());
+    if (!p) return refuse(errc::unavailable, p.error().message, nanoseconds(0));
+    if (!p->granted)
+        return refuse(errc::unavailable, "the circuit breaker of '" + record_->name + "' is open after failed calls", p->retry_after);
+    job->permit = p->generation;
+    job->permitted = true;
+    mcp::in::call c;
+    c.id = job->id;
+    c.method = job->method;
+    c.params = std::move(job->params);
+    c.timeout = job->timeout;
+    c.accepts_input = static_cast<bool>(job->events.input);
+    c.wants_progress = static_cast<bool>(job->events.progress);
+    c.owner = job->session;
+    job->sent = true;  // from here bytes may leave; `done` knows better and says so
+    calls_.emplace(job->id, std::move(job));
+    feed(std::move(c));
+}
+
+void server_actor::answer(std::uint64_t id, const std::string& key, json response) {
+    if (machine_) feed(mcp::in::answer{id, key, std::move(response)});
+}
+
+void server_actor::cancel(std::uint64_t id) {
+    if (machine_) feed(mcp::in::cancel{id, {}});
+}
+
+void server_actor::on_input(mcp::out::input i) {
+    auto it = calls_.find(i.id);
+    if (it != calls_.end() && it->second->events.input)
+        it->second->events.input(input_request{std::move(i.key), std::move(i.method), std::move(i.params)});
+}
+
+void server_actor::on_done(mcp::out::done d) {
+    auto it = calls_.find(d.id);
+    if (it == calls_.end()) return;
+    const auto job = std::move(it->second);
+    calls_.erase(it);
+    job->sent = d.sent;
+    int outcome = HF_OUTCOME_SUCCESS;
+    bool sample = true, ok = true;
+    if (!d.outcome) {
+        ++record_->failed_calls;
+        switch (d.outcome.error().code) {
+            case errc::server_error: break;  // it answered: alive
+            case errc::timeout:
+            case errc::protocol_error: outcome = HF_OUTCOME_FAILURE; ok = false; break;
+            // The loss of the connection is one event however many calls it takes with it; the status machine counts it.
+            case errc::transport_lost: outcome = machine_ && !machine_->is_over() ? HF_OUTCOME_FAILURE : HF_OUTCOME_DROPPED; ok = false; break;
+            case errc::cancelled: outcome = HF_OUTCOME_IGNORED; sample = false; break;
+            default: outcome = HF_OUTCOME_IGNORED; sample = d.sent; ok = !d.sent; break;
+        }
+    }
+    if (job->permitted && breaker_) {
+        breaker_->report(job->permit, outcome, d.took, now());
+        if (auto b = breaker_->state(now()); b && b->state != last_breaker_state_) {
+            last_breaker_state_ = b->state;
+            if (b->state == HF_BREAKER_OPEN)
+                context_->report.notify_admins("warning", "calls of " + record_->name + " fail; its breaker is open", {{"mcp_name", record_->name}});
+        }
+    }
+    const bool connected = machine_ && !machine_->is_over() && status_.state.now == status::healthy;
+    job->finish(std::move(d.outcome));
+    if (!connected || !sample || outcome == HF_OUTCOME_DROPPED) return;
+    observe(false, ok, ok ? HF_FAULT_NONE : HF_FAULT_REMOTE, d.took);
+    if (!ok) follow_verdict();
+}
+
+void server_actor::probe() {
+    if (status_.state.now != status::healthy || probe_ != 0 || !machine_) return;
+    probe_ = next_probe_++;
+    feed(mcp::in::probe{probe_, verdict_.probe_timeout, spec_->probe});
+}
+
+void server_actor::on_probed(const mcp::out::probed& p) {
+    if (p.id != probe_) return;  // of a connection before
+    probe_ = 0;
+    last_check_ = rt().clock().wall();
+    if (!p.outcome && p.outcome.error().code == errc::overloaded) {
+        observe(true, false, HF_FAULT_LOCAL, p.took);  // our queue was full: not the server's fault
+    } else {
+        observe(true, p.outcome.has_value(), p.outcome ? HF_FAULT_NONE : HF_FAULT_REMOTE, p.took);
+        if (!p.outcome) server_log(true, "health check failed: " + p.outcome.error().message);
+    }
+    follow_verdict();
+    publish();
+}
+
+void server_actor::observe(bool active, bool ok, int fault, nanoseconds latency) {
+    if (!health_) return;
+    health_sample s;
+    s.active = active;
+    s.ok = ok;
+    s.fault = fault;
+    s.latency = latency;
+    s.memory_bytes = s.cpu_percent = std::nan("");
+    s.queue_length = static_cast<double>(calls_.size());
+    if (active && pid_) {
+        const auto use = sampler_.sample(*pid_, now());
+        s.memory_bytes = use.memory_bytes;
+        s.cpu_percent = use.cpu_percent;
+    }
+    health_->observe(s, now());
+}
+
+void server_actor::follow_verdict() {
+    if (!health_ || status_.state.now != status::healthy) return;
+    auto v = health_->verdict(now());
+    if (!v) return server_log(true, v.error().message);
+    const int before = verdict_.state;
+    verdict_ = std::move(*v);
+    if (verdict_.state == HF_HEALTH_DOWN)
+        return lost({errc::unavailable, "health check: " + (verdict_.reason.empty() ? std::string("the policy says down") : verdict_.reason)});
+    if (verdict_.state == HF_HEALTH_DEGRADED && before != HF_HEALTH_DEGRADED)
+        context_->report.notify_admins("warning", record_->name + " is degraded: " + verdict_.reason, {{"mcp_name", record_->name}});
+    if (probe_ == 0) arm_health(verdict_.next_check);
+}
+
+void server_actor::arm_health(steady_time at) {
+    health_timer_ = tell_after(std::max(at - now(), nanoseconds(soonest_check)), [this] { probe(); });
+}
+
+}  // namespace holdfast::servers

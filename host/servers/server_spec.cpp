@@ -1,0 +1,150 @@
+#include "servers/server_spec.hpp"
+
+#include <cmath>
+
+namespace holdfast::servers {
+namespace {
+
+constexpr std::size_t max_name = 128;
+constexpr double longest_s = 7 * 24 * 3600.0;
+
+struct reader {
+    std::string where;
+    std::string problem;  // the first one
+
+    void wrong(const std::string& key, const std::string& what) {
+        if (problem.empty()) problem = where + "." + key + " " + what;
+    }
+    double number(const json& o, const char* key, double fallback, double low, double high) {
+        const json& v = member(o, key);
+        if (v.is_null()) return fallback;
+        if (!v.is_number() || !(v.get<double>() >= low) || !(v.get<double>() <= high)) {
+            wrong(key, "must be a number from " + dump(json(low)) + " to " + dump(json(high)));
+            return fallback;
+        }
+        return v.get<double>();
+    }
+    nanoseconds duration(const json& o, const char* key, double fallback_s, double low_s) {
+        return nanoseconds(static_cast<std::int64_t>(number(o, key, fallback_s, low_s, longest_s) * 1e9));
+    }
+    std::string text(const json& o, const char* key) {
+        const json& v = member(o, key);
+        if (v.is_null()) return {};
+        if (!v.is_string()) wrong(key, "must be a string");
+        return v.is_string() ? v.get<std::string>() : std::string();
+    }
+    bool flag(const json& o, const char* key, bool fallback) {
+        const json& v = member(o, key);
+        if (!v.is_null() && !v.is_boolean()) wrong(key, "must be true or false");
+        return v.is_boolean() ? v.get<bool>() : fallback;
+    }
+    void strings(const json& o, const char* key, bool object) {
+        const json& v = member(o, key);
+        if (v.is_null()) return;
+        if (object ? !v.is_object() : !v.is_array()) return wrong(key, object ? "must be an object of strings" : "must be a list of strings");
+        for (const json& item : v)
+            if (!item.is_string()) return wrong(key, "must hold strings only");
+    }
+};
+
+/// VS Code, Cursor and others call the transport "type"; their words for Streamable HTTP differ.
+std::string canonical(const std::string& type) {
+    if (type == "streamable-http" || type == "streamableHttp" || type == "streamable_http" || type == "sse") return "http";
+    if (type == "websocket") return "websocket";
+    return type;
+}
+
+json merged(const json& global, const json& own) {
+    json out = global.is_object() ? global : json::object();
+    if (own.is_object()) out.update(own);
+    return out;
+}
+
+std::string take(json& o, const char* key, std::string fallback) {
+    std::string out = string_or(o, key, fallback);
+    o.erase(key);
+    return out;
+}
+
+status_rules rules_from(reader& r, const json& b) {
+    status_rules s;
+    s.attempts = static_cast<std::uint32_t>(r.number(b, "failure_threshold", 5, 1, 1000));
+    s.first_delay = r.duration(b, "first_delay_s", 1, 0.001);
+    s.open_initial = r.duration(b, "recovery_timeout_s", 30, 0.001);
+    s.open_max = r.duration(b, "max_timeout_s", 600, 0.001);
+    s.multiplier = r.number(b, "backoff_multiplier", 2, 1, 100);
+    s.jitter = r.number(b, "jitter", 0.2, 0, 0.99);
+    s.disable_after = nanoseconds(static_cast<std::int64_t>(r.number(b, "disable_after_minutes", 30, 0.0001, 60 * 24 * 365) * 60e9));
+    s.reset_after = r.duration(b, "reset_after_s", 600, 0);
+    if (s.open_max < s.open_initial) r.wrong("max_timeout_s", "must not be below recovery_timeout_s");
+    return s;
+}
+
+}  // namespace
+
+result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, const json& server, const json& breaker,
+                                                     const json& health) {
+    if (name.empty() || name.size() > max_name)
+        return fail(errc::config_invalid, "mcpServers: a name has 1 to " + std::to_string(max_name) + " characters");
+    for (unsigned char c : name)
+        if (c < 0x20 || c == 0x7f || c == '/' || c == '*')
+            return fail(errc::config_invalid, "mcpServers: the name '" + name + "' must not hold '/', '*' or control characters");
+    reader r{"mcpServers." + name, {}};
+    if (!server.is_object()) return fail(errc::config_invalid, r.where + " must be an object");
+
+    auto spec = std::make_shared<server_spec>();
+    spec->name = name;
+    const std::string command = r.text(server, "command"), url = r.text(server, "url");
+    std::string transport = r.text(server, "transport");
+    if (transport.empty()) transport = canonical(r.text(server, "type"));
+    if (transport.empty()) {
+        if (!command.empty() && !url.empty()) r.wrong("url", "must not stand beside command; say \"transport\"");
+        if (command.empty() && url.empty()) r.wrong("command", "is missing: give command (a program) or url (a server on the network)");
+        transport = command.empty() ? "http" : "stdio";
+    }
+    spec->transport = transport;
+    if (transport == "stdio" && command.empty()) r.wrong("command", "must name the program to start");
+    if (transport == "http" && url.empty()) r.wrong("url", "must name the server's address");
+    spec->http = r.flag(server, "request_streams", transport == "http");
+    r.strings(server, "args", false);
+    r.strings(server, "env", true);
+    r.strings(server, "headers", true);
+    const std::string cwd = r.text(server, "cwd").empty() ? r.text(server, "working_dir") : r.text(server, "cwd");
+
+    spec->enabled = r.flag(server, "enabled", true) && !r.flag(server, "disabled", false);
+    spec->permanent = r.flag(server, "internal", false);
+    const auto ms = [](nanoseconds n) { return std::chrono::duration_cast<milliseconds>(n); };
+    spec->stop_grace = ms(r.duration(server, "stop_grace_s", 5, 0));
+    spec->connect_timeout = ms(r.duration(server, "connect_timeout_s", 60, 0.01));
+    spec->probe_timeout = ms(r.duration(server, "era_probe_timeout_s", 5, 0.01));
+    spec->idle_timeout = ms(r.duration(server, "idle_timeout_s", 0, 0));
+    spec->roots = member(server, "roots");
+    if (!spec->roots.is_null() && !spec->roots.is_array()) r.wrong("roots", "must be a list of {\"uri\",\"name\"?}");
+
+    for (const char* key : {"breaker", "health"})
+        if (!member(server, key).is_null() && !member(server, key).is_object()) r.wrong(key, "must be an object");
+    spec->breaker = merged(breaker, member(server, "breaker"));
+    spec->breaker_use = take(spec->breaker, "use", "breaker-consecutive");
+    spec->health = merged(health, member(server, "health"));
+    spec->health_use = take(spec->health, "use", "health-threshold");
+    spec->probe = member(spec->health, "probe");
+    spec->health.erase("probe");
+    if (spec->probe.is_object() && spec->probe.contains("tool"))
+        spec->probe = {{"method", "tools/call"},
+                       {"params", {{"name", spec->probe["tool"]}, {"arguments", member(spec->probe, "arguments").is_object() ? spec->probe["arguments"] : json::object()}}}};
+    if (!spec->probe.is_null() && string_or(spec->probe, "method").empty()) r.wrong("health.probe", "must name a \"tool\" or a \"method\"");
+    reader in_breaker{r.where + ".breaker", {}};
+    spec->rules = rules_from(in_breaker, spec->breaker);
+    if (r.problem.empty()) r.problem = in_breaker.problem;
+    if (!r.problem.empty()) return fail(errc::config_invalid, r.problem);
+
+    spec->connection = server;
+    for (const char* key : {"breaker", "health", "enabled", "disabled", "internal", "working_dir"}) spec->connection.erase(key);
+    spec->connection["name"] = name;
+    if (!cwd.empty()) spec->connection["cwd"] = cwd;
+    spec->fingerprint = dump(json{{"server", server}, {"breaker", merged(breaker, member(server, "breaker"))},
+                                  {"health", merged(health, member(server, "health"))}});
+    return std::shared_ptr<const server_spec>(std::move(spec));
+}
+
+}  // namespace holdfast::servers

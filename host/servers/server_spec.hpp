@@ -1,0 +1,39 @@
+#pragma once
+// One entry of mcpServers, checked and completed with the global "breaker" and "health" objects.
+#include <memory>
+#include <string>
+
+#include "kernel/core/clock.hpp"
+#include "kernel/core/json.hpp"
+#include "servers/status.hpp"
+
+namespace holdfast::servers {
+
+struct server_spec {
+    std::string name;
+    std::string transport;        ///< what the transport resolver is asked for: "stdio", "http" or an explicit name
+    bool http = false;            ///< request/response binding: cancel by abandoning
+    json connection;              ///< handed to the transport's open()
+    json breaker;                 ///< merged; "use" taken out
+    std::string breaker_use;
+    json health;                  ///< merged; "use" and "probe" taken out
+    std::string health_use;
+    json probe;                   ///< null, or {"method","params"}
+    bool enabled = true;          ///< "disabled": true starts it disabled
+    bool permanent = false;       ///< "internal": true: its actor is restarted whatever happens
+    milliseconds stop_grace{5'000};
+    milliseconds connect_timeout{60'000};
+    milliseconds probe_timeout{5'000};
+    milliseconds idle_timeout{0};
+    json roots;                   ///< null: the host's
+    status_rules rules;
+    std::string fingerprint;      ///< equal fingerprints: nothing to do
+
+    friend bool operator==(const server_spec& a, const server_spec& b) { return a.fingerprint == b.fingerprint; }
+};
+
+/// `server`: the entry; `breaker`, `health`: the global objects (may be null).
+/// Errors: config_invalid, naming the key and what it should be.
+result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, const json& server, const json& breaker, const json& health);
+
+}  // namespace holdfast::servers
