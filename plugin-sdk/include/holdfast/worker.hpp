@@ -1,7 +1,9 @@
 #pragma once
 // Supervised threads (hf.worker/1). Plugins start no threads of their own: what the host did not start it cannot restart,
 // stop or wait for.
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -56,7 +58,7 @@ class workers {
     /// Throws plugin_error (HF_E_EXISTS: the name is taken).
     void start(worker_options options, worker_function run) {
         hf_worker_spec spec{};
-        record* r = take(std::move(run), options.restart);
+        record* r = take(options, std::move(run));
         spec.size = sizeof spec;
         spec.heartbeat_ms = static_cast<std::uint32_t>(options.heartbeat.count());
         spec.name = str(options.name);
@@ -75,6 +77,20 @@ class workers {
         hf_error err = empty_error();
         if (table_) check(table_->stop(host_->ctx, str(name), &err), err);
     }
+    /// [any & active, not from the worker itself] Stops it and waits until its function is not running. True: it never runs
+    /// again. False: it is still inside at the deadline.
+    bool stop_and_wait(std::string_view name, time_point deadline) {
+        record* const r = find(name);
+        if (!r) return true;
+        {
+            std::lock_guard lock(r->mutex);
+            r->retired = true;
+        }
+        hf_error err = empty_error();
+        if (table_) table_->stop(host_->ctx, str(name), &err);  // an unknown name: it has ended by itself
+        std::unique_lock lock(r->mutex);
+        return r->returned.wait_until(lock, deadline, [r] { return !r->running; });
+    }
     /// [any & active] Ends the worker's current or next wait().
     void wake(std::string_view name) noexcept {
         if (table_) table_->wake(host_->ctx, str(name));
@@ -85,9 +101,13 @@ class workers {
     // after its only run and its record used again, so that short-lived workers do not pile up.
     struct record {
         std::mutex mutex;
+        std::condition_variable returned;
+        std::string name;
         worker_function run;
         bool once = false;
         bool free = false;
+        bool running = false;
+        bool retired = false;  // a run that begins now returns at once
         void drop() {
             worker_function last;  // destroyed outside the lock
             std::lock_guard lock(mutex);
@@ -95,25 +115,46 @@ class workers {
             free = true;
         }
     };
-    record* take(worker_function run, std::string_view restart) {
+    static void fill_in(record& r, const worker_options& options, worker_function&& run) {
+        r.name = options.name;
+        r.run = std::move(run);
+        r.once = options.restart == "temporary";
+        r.free = r.retired = false;
+    }
+    record* take(const worker_options& options, worker_function run) {
         std::lock_guard lock(mutex_);
         for (record& r : records_) {
             std::lock_guard inner(r.mutex);
-            if (!r.free) continue;
-            r.run = std::move(run), r.once = restart == "temporary", r.free = false;
+            if (!r.free || r.running) continue;
+            fill_in(r, options, std::move(run));
             return &r;
         }
-        record& r = records_.emplace_back();
-        r.run = std::move(run), r.once = restart == "temporary";
-        return &r;
+        fill_in(records_.emplace_back(), options, std::move(run));
+        return &records_.back();
+    }
+    record* find(std::string_view name) {
+        std::lock_guard lock(mutex_);
+        for (record& r : records_) {
+            std::lock_guard inner(r.mutex);
+            if (!r.free && !r.retired && r.name == name) return &r;
+        }
+        return nullptr;
     }
     static std::int32_t on_run(void* arg, const hf_worker_ctl* raw, hf_error* err) noexcept {
         record& r = *static_cast<record*>(arg);
+        {
+            std::lock_guard lock(r.mutex);
+            if (r.retired || r.free) return HF_OK;
+            r.running = true;
+        }
         const std::int32_t code = guard(err, [&] {
             worker_ctl ctl(raw);
             r.run(ctl);
         });
         if (r.once) r.drop();
+        std::lock_guard lock(r.mutex);
+        r.running = false;
+        r.returned.notify_all();
         return code;
     }
     const hf_host* host_;

@@ -1,0 +1,59 @@
+#pragma once
+// What the contract suites share.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "holdfast/testing/contract.hpp"
+#include "holdfast/testing/loader.hpp"
+
+namespace holdfast::testing::contract {
+
+using nlohmann::json;
+
+/// What one test body gets: the case with a fresh directory, and instances on demand.
+class bench {
+  public:
+    bench(const plugin_case& c, std::shared_ptr<plugin_file> file);
+    ~bench();
+    const plugin_case& at() const { return case_; }
+    const plugin_file& file() const { return *file_; }
+    /// A new instance, not yet created.
+    std::unique_ptr<plugin_instance> make(std::string id = "contract");
+    std::unique_ptr<plugin_instance> make(std::string id, fake_host_options options);
+    /// One that is active. Fails the test otherwise (and returns null).
+    std::unique_ptr<plugin_instance> up(std::string id = "contract");
+    fake_host_options options(std::string id = "contract") const;
+
+  private:
+    plugin_case case_;  // placeholders replaced
+    std::shared_ptr<plugin_file> file_;  // second owner: the registered tests
+    std::string dir_;
+};
+
+using body = void (*)(bench&);
+struct test {
+    const char* name;
+    body run;
+};
+void add_tests(const char* suite, const std::vector<test>& tests, const plugin_case& c, const std::shared_ptr<plugin_file>& f);
+
+const std::vector<test>& lifecycle_tests();
+const std::vector<test>& llm_tests();
+const std::vector<test>& store_tests();
+const std::vector<test>& transport_tests();
+const std::vector<test>& ui_tests();
+const std::vector<test>& breaker_tests();
+const std::vector<test>& health_tests();
+
+/// No broken completion rules; `what` names the call in the failure.
+void expect_faultless(const call_probe& p, const std::string& what);
+
+/// A loopback HTTP server for the transports' and adapters' tests: POST /echo answers with its body,
+/// POST /v1/chat/completions streams "Hello world", GET /v1/models lists one model. One per process, started on first use.
+std::string peer_url();
+
+}  // namespace holdfast::testing::contract

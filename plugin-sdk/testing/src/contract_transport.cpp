@@ -1,0 +1,243 @@
+#include <condition_variable>
+#include <mutex>
+
+#include "contract_suite.hpp"
+#include "holdfast/ext/transport.h"
+
+namespace holdfast::testing::contract {
+namespace {
+
+/// One connection as the host's MCP client sees it, keeping account of the rules.
+class connection {
+  public:
+    connection(plugin_instance& p, std::uint64_t id) : table_(p.ext<hf_transport>(HF_EXT_TRANSPORT)), self_(p.self()), id_(id) {}
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
+
+    sdk::status open(const std::string& config) {
+        hf_transport_sink sink{};
+        sink.size = sizeof sink;
+        sink.ctx = this;
+        sink.on_open = [](void* c, hf_bytes info) { at(c).note("open", std::string(sdk::view(info))); };
+        sink.on_message = [](void* c, hf_bytes m) { at(c).note("message", std::string(sdk::view(m))); };
+        sink.on_request_failed = [](void* c, hf_bytes id, const hf_error* e) {
+            at(c).note("failed", std::string(sdk::view(id)) + " " + (e ? e->message : "no error given"));
+        };
+        sink.on_log = [](void* c, hf_str) { at(c).note("log", ""); };
+        sink.on_closed = [](void* c, const hf_error* e) { at(c).note("closed", "", sdk::from_error(e)); };
+        hf_error err = sdk::empty_error();
+        const auto code = table_->open(self_, id_, sdk::bytes(config), &sink, &err);
+        sink = {};  // the table was to be copied
+        return sdk::from_error(code, &err);
+    }
+    sdk::status send(const std::string& message) const {
+        hf_error err = sdk::empty_error();
+        return sdk::from_error(table_->send(self_, id_, sdk::bytes(message), &err), &err);
+    }
+    void abandon(const std::string& id) const { table_->abandon(self_, id_, sdk::bytes(id)); }
+    void close(milliseconds within = milliseconds(2000)) const {
+        table_->close(self_, id_, sdk::to_ns(std::chrono::steady_clock::now() + within));
+    }
+
+    bool wait(const std::function<bool(const connection&)>& is, milliseconds timeout = milliseconds(10000)) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, timeout, [&] { return is(*this); });
+    }
+    bool wait_open() {
+        return wait([](const connection& c) { return c.opened || c.closed; }) && opened;
+    }
+    bool wait_closed() {
+        return wait([](const connection& c) { return c.closed > 0; });
+    }
+    bool wait_messages(std::size_t n) {
+        return wait([n](const connection& c) { return c.messages.size() >= n || c.closed; }) && messages.size() >= n;
+    }
+
+    // Read them after a wait, or when the connection is closed.
+    int opened = 0, closed = 0;
+    sdk::status why;
+    std::string info;
+    std::vector<std::string> messages, request_failures, faults;
+
+  private:
+    static connection& at(void* c) { return *static_cast<connection*>(c); }
+    void note(std::string_view what, std::string text, sdk::status s = {}) {
+        std::lock_guard lock(mutex_);
+        if (closed) faults.push_back(std::string(what) + " after closed");
+        if (what == "open") {
+            if (opened++) faults.push_back("opened twice");
+            info = std::move(text);
+        } else if (what == "message") {
+            if (!opened) faults.push_back("a message before opened");
+            messages.push_back(std::move(text));
+        } else if (what == "failed") {
+            request_failures.push_back(std::move(text));
+        } else if (what == "closed") {
+            ++closed;
+            why = std::move(s);
+        }
+        changed_.notify_all();
+    }
+    const hf_transport* table_;
+    void* self_;
+    std::uint64_t id_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+};
+
+void expect_faultless(const connection& c) {
+    for (const auto& f : c.faults) ADD_FAILURE() << f;
+    EXPECT_EQ(c.closed, 1);
+}
+std::string request(int id, const std::string& text = "x") {
+    return json{{"jsonrpc", "2.0"}, {"id", id}, {"method", "tools/call"}, {"params", {{"name", "echo"}, {"text", text}}}}.dump();
+}
+
+void messages_come_back_whole(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    connection c(*p, 1);
+    ASSERT_TRUE(c.open(b.at().config).ok());
+    ASSERT_TRUE(c.wait_open()) << c.why.message;
+    EXPECT_TRUE(json::parse(c.info, nullptr, false).is_object()) << c.info;
+    std::vector<json> sent;
+    for (int i = 0; i < 20; ++i) {
+        sent.push_back(json::parse(request(i, i == 10 ? std::string(300'000, 'y') : "grüße \\ \" \n " + std::to_string(i))));
+        ASSERT_TRUE(c.send(sent.back().dump()).ok());
+    }
+    ASSERT_TRUE(c.wait_messages(sent.size()));
+    std::vector<json> got;
+    for (const auto& m : c.messages) got.push_back(json::parse(m, nullptr, false));
+    EXPECT_TRUE(std::is_permutation(got.begin(), got.end(), sent.begin(), sent.end()));
+    c.close();
+    ASSERT_TRUE(c.wait_closed());
+    EXPECT_TRUE(c.why.ok()) << c.why.message;
+    expect_faultless(c);
+}
+
+void close_is_told_once_and_ends_sending(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    connection c(*p, 1);
+    ASSERT_TRUE(c.open(b.at().config).ok());
+    ASSERT_TRUE(c.wait_open());
+    c.close();
+    c.close();
+    ASSERT_TRUE(c.wait_closed());
+    c.close();
+    c.abandon("1");
+    EXPECT_EQ(c.send(request(1)).code, HF_E_NOT_FOUND);
+    expect_faultless(c);
+}
+
+void unknown_connections_are_not_found(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    const connection c(*p, 77);
+    EXPECT_EQ(c.send(request(1)).code, HF_E_NOT_FOUND);
+    c.abandon("1");
+    c.close();
+}
+
+void bad_configurations_are_refused(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    std::uint64_t id = 1;
+    for (const char* config : {"", "{", "[]", "{}", R"({"command":7,"url":7})"}) {
+        connection c(*p, id++);
+        const auto s = c.open(config);
+        if (s.ok()) {  // then it must say so by closing
+            ASSERT_TRUE(c.wait_closed()) << config;
+            EXPECT_FALSE(c.why.ok()) << config;
+            EXPECT_FALSE(c.why.message.empty()) << config;
+        } else {
+            EXPECT_FALSE(s.message.empty()) << config;
+            EXPECT_EQ(c.closed, 0) << "an error was returned and a callback came";
+        }
+    }
+}
+
+void an_unreachable_peer_is_told(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    connection c(*p, 1);
+    const auto s = c.open(b.at().unreachable);
+    if (!s.ok()) {
+        EXPECT_FALSE(s.message.empty());
+        return;
+    }
+    // A connectionless binding opens at once and fails the request.
+    ASSERT_TRUE(c.wait([](const connection& x) { return x.opened || x.closed; }));
+    if (!c.closed) {
+        c.send(request(5));
+        ASSERT_TRUE(c.wait([](const connection& x) { return x.closed || !x.request_failures.empty(); }));
+        if (!c.closed) {
+            EXPECT_EQ(c.request_failures.front().substr(0, 2), "5 ") << "which request failed?";
+        }
+        c.close();
+    }
+    ASSERT_TRUE(c.wait_closed());
+    expect_faultless(c);
+}
+
+void connections_do_not_mix(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    std::vector<std::unique_ptr<connection>> all;
+    for (std::uint64_t i = 1; i <= 6; ++i) {
+        all.push_back(std::make_unique<connection>(*p, i));
+        ASSERT_TRUE(all.back()->open(b.at().config).ok());
+    }
+    for (auto& c : all) ASSERT_TRUE(c->wait_open());
+    for (std::size_t i = 0; i < all.size(); ++i) ASSERT_TRUE(all[i]->send(request(static_cast<int>(i) + 100)).ok());
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        ASSERT_TRUE(all[i]->wait_messages(1));
+        EXPECT_EQ(json::parse(all[i]->messages.front())["id"], i + 100);
+    }
+    all[0]->close();
+    ASSERT_TRUE(all[0]->wait_closed());
+    ASSERT_TRUE(all[1]->send(request(7)).ok()) << "closing one connection hurt another";
+    ASSERT_TRUE(all[1]->wait_messages(2));
+    for (std::size_t i = 1; i < all.size(); ++i) all[i]->close();
+    for (auto& c : all) {
+        ASSERT_TRUE(c->wait_closed());
+        expect_faultless(*c);
+    }
+}
+
+void stop_closes_every_connection(bench& b) {
+    auto p = b.up();
+    ASSERT_TRUE(p);
+    std::vector<std::unique_ptr<connection>> all;
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+        all.push_back(std::make_unique<connection>(*p, i));
+        ASSERT_TRUE(all.back()->open(b.at().config).ok());
+    }
+    all[0]->wait_open();
+    all[0]->send(request(1));
+    p->quiesce(milliseconds(1000));
+    p->stop();
+    p->down();
+    for (auto& c : all) {
+        EXPECT_EQ(c->closed, 1) << "on_closed never came";
+        for (const auto& f : c->faults) ADD_FAILURE() << f;
+    }
+    EXPECT_EQ(p->host().processes_running(), 0u);
+}
+
+}  // namespace
+
+const std::vector<test>& transport_tests() {
+    static const std::vector<test> all{
+        {"messages_come_back_whole", &messages_come_back_whole},
+        {"close_is_told_once_and_ends_sending", &close_is_told_once_and_ends_sending},
+        {"unknown_connections_are_not_found", &unknown_connections_are_not_found},
+        {"bad_configurations_are_refused", &bad_configurations_are_refused},
+        {"an_unreachable_peer_is_told", &an_unreachable_peer_is_told},
+        {"connections_do_not_mix", &connections_do_not_mix},
+        {"stop_closes_every_connection", &stop_closes_every_connection},
+    };
+    return all;
+}
+
+}  // namespace holdfast::testing::contract
