@@ -46,7 +46,7 @@ TEST(bad_mcp_server, breaks_its_answers) {
     garbage.send({{"jsonrpc", "2.0"}, {"id", 1}, {"method", "ping"}});
     EXPECT_TRUE(garbage.receive().contains("not_json"));
     server_process twice(mode({"answer_twice"}));
-    const json once = twice.request(1, "ping");
+    json once = twice.request(1, "ping");
     EXPECT_EQ(twice.receive(), once);
     server_process foreign(mode({"foreign_id", "--on", "tools/call"}));
     EXPECT_EQ(foreign.request(1, "ping")["result"], json::object());

@@ -7,8 +7,8 @@ namespace {
 // --- modern ---------------------------------------------------------------------------------------------------------
 
 TEST_F(demo_server, discovers_without_a_handshake) {
-    const json answer = start().request(1, "server/discover", modern());
-    const json& result = member(answer, "result");
+    json answer = start().request(1, "server/discover", modern());
+    json result = member(answer, "result");
     EXPECT_EQ(result["resultType"], "complete");
     EXPECT_EQ(result["supportedVersions"], json::array({"2026-07-28"}));
     EXPECT_TRUE(result["capabilities"].contains("tools"));
@@ -33,7 +33,7 @@ TEST_F(demo_server, refuses_requests_without_required_metadata) {
 TEST_F(demo_server, names_the_versions_it_supports) {
     json params = modern();
     params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "1900-01-01";
-    const json answer = start().request(1, "tools/list", params);
+    json answer = start().request(1, "tools/list", params);
     EXPECT_EQ(error_code(answer), -32022);
     EXPECT_EQ(answer["error"]["data"]["supported"], json::array({"2026-07-28"}));
     EXPECT_EQ(answer["error"]["data"]["requested"], "1900-01-01");
@@ -46,9 +46,9 @@ TEST_F(demo_server, does_not_know_methods_of_the_other_era) {
 }
 
 TEST_F(demo_server, describes_every_tool_fully) {
-    const json answer = start().request(1, "tools/list", modern());
+    json answer = start().request(1, "tools/list", modern());
     std::set<std::string> names;
-    for (const auto& t : answer["result"]["tools"]) {
+    for (auto& t : answer["result"]["tools"]) {
         EXPECT_TRUE(names.insert(t["name"]).second) << t["name"];
         for (const char* key : {"title", "description"}) EXPECT_FALSE(string_or(t, key).empty()) << t["name"] << key;
         EXPECT_EQ(t["inputSchema"]["type"], "object");
@@ -65,7 +65,7 @@ TEST_F(demo_server, describes_every_tool_fully) {
 
 TEST_F(demo_server, asks_by_result_and_finishes_on_the_retry) {
     process& s = start();
-    const json first = s.request(1, "tools/call", modern(tool("ask_name")));
+    json first = s.request(1, "tools/call", modern(tool("ask_name")));
     EXPECT_EQ(first["result"]["resultType"], "input_required");
     EXPECT_EQ(first["result"]["inputRequests"]["name"]["method"], "elicitation/create");
     json retry = modern(tool("ask_name"));
@@ -77,16 +77,16 @@ TEST_F(demo_server, asks_by_result_and_finishes_on_the_retry) {
     EXPECT_EQ(error_code(s.request(4, "tools/call", retry)), -32602);
     retry["inputResponses"] = nullptr;
     EXPECT_EQ(error_code(s.request(5, "tools/call", retry)), -32602);
-    for (const auto& other : s.others) EXPECT_FALSE(other.contains("id")) << "a request to a modern client: " << other;
+    for (auto& other : s.others) EXPECT_FALSE(other.contains("id")) << "a request to a modern client: " << other;
 }
 
 TEST_F(demo_server, carries_state_through_two_rounds) {
     process& s = start();
-    const json round1 = s.request(1, "tools/call", modern(tool("test_input_required_result_multi_round")));
+    json round1 = s.request(1, "tools/call", modern(tool("test_input_required_result_multi_round")));
     json retry = modern(tool("test_input_required_result_multi_round"));
     retry["requestState"] = round1["result"]["requestState"];
     retry["inputResponses"]["step1"] = {{"action", "accept"}, {"content", {{"name", "Ada"}}}};
-    const json round2 = s.request(2, "tools/call", retry);
+    json round2 = s.request(2, "tools/call", retry);
     EXPECT_TRUE(round2["result"]["inputRequests"].contains("step2"));
     EXPECT_NE(round2["result"]["requestState"], round1["result"]["requestState"]);
     retry["requestState"] = round2["result"]["requestState"];
@@ -96,7 +96,7 @@ TEST_F(demo_server, carries_state_through_two_rounds) {
 
 TEST_F(demo_server, refuses_a_state_that_was_changed_or_moved) {
     process& s = start();
-    const json first = s.request(1, "tools/call", modern(tool("test_input_required_result_tampered_state")));
+    json first = s.request(1, "tools/call", modern(tool("test_input_required_result_tampered_state")));
     const auto state = first["result"]["requestState"].get<std::string>();
     json retry = modern(tool("test_input_required_result_tampered_state"));
     retry["inputResponses"]["confirm"] = {{"action", "accept"}, {"content", {{"ok", true}}}};
@@ -115,10 +115,10 @@ TEST_F(demo_server, refuses_a_state_that_was_changed_or_moved) {
 TEST_F(demo_server, asks_only_what_the_client_declared) {
     process& s = start();
     const json only_sampling = {{"sampling", json::object()}};
-    const json answer = s.request(1, "tools/call", modern(tool("test_input_required_result_capabilities"), only_sampling));
+    json answer = s.request(1, "tools/call", modern(tool("test_input_required_result_capabilities"), only_sampling));
     EXPECT_FALSE(answer["result"]["inputRequests"].contains("elicit_input"));
     EXPECT_TRUE(answer["result"]["inputRequests"].contains("sample_input"));
-    const json refused = s.request(2, "tools/call", modern(tool("test_missing_capability"), json::object()));
+    json refused = s.request(2, "tools/call", modern(tool("test_missing_capability"), json::object()));
     EXPECT_EQ(error_code(refused), -32021);
     EXPECT_EQ(refused["error"]["data"]["requiredCapabilities"], json({{"sampling", json::object()}}));
     const json urls_only = {{"elicitation", {{"url", json::object()}}}};
@@ -131,7 +131,7 @@ TEST_F(demo_server, delivers_only_what_was_subscribed) {
     params["notifications"] = {{"toolsListChanged", true}, {"resourcesListChanged", true},
                                {"resourceSubscriptions", {"test://watched-resource", "test://unknown"}}};
     s.send({{"jsonrpc", "2.0"}, {"id", "sub"}, {"method", "subscriptions/listen"}, {"params", params}});
-    const json ack = s.receive();
+    json ack = s.receive();
     EXPECT_EQ(ack["method"], "notifications/subscriptions/acknowledged");
     EXPECT_EQ(ack["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "sub");
     EXPECT_EQ(ack["params"]["notifications"],
@@ -140,10 +140,10 @@ TEST_F(demo_server, delivers_only_what_was_subscribed) {
     s.request(1, "tools/call", modern(tool("test_trigger_prompt_change")));
     s.request(2, "tools/call", modern(tool("test_trigger_tool_change")));
     s.request(3, "tools/call", modern(tool("test_trigger_resource_change")));
-    const json tools = s.request(4, "tools/list", modern());
+    json tools = s.request(4, "tools/list", modern());
     EXPECT_EQ(tools["result"]["tools"].back()["name"], "test_dynamic_tool");
     std::vector<std::string> methods;
-    for (const auto& other : s.others) {
+    for (auto& other : s.others) {
         methods.push_back(other["method"]);
         EXPECT_EQ(other["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "sub");
     }
@@ -163,7 +163,7 @@ TEST_F(demo_server, ends_subscriptions_with_a_result_when_input_ends) {
     s.send({{"jsonrpc", "2.0"}, {"id", 7}, {"method", "subscriptions/listen"}, {"params", params}});
     s.receive();
     s.close_input();
-    const json end = s.receive();
+    json end = s.receive();
     EXPECT_EQ(end["id"], 7);
     EXPECT_EQ(end["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"], 7);
     EXPECT_EQ(s.wait_for_exit(), 0);
@@ -186,13 +186,13 @@ TEST_F(demo_server, logs_only_on_request) {
 TEST_F(demo_server, hints_at_caching_where_it_must) {
     process& s = start();
     for (const char* method : {"tools/list", "prompts/list", "resources/list", "resources/templates/list"}) {
-        const json answer = s.request(method, method, modern());
+        json answer = s.request(method, method, modern());
         EXPECT_TRUE(answer["result"].contains("ttlMs")) << method;
         EXPECT_EQ(answer["result"]["cacheScope"], "public") << method;
     }
-    const json read = s.request(1, "resources/read", modern({{"uri", "test://static-text"}}));
+    json read = s.request(1, "resources/read", modern({{"uri", "test://static-text"}}));
     EXPECT_TRUE(read["result"].contains("ttlMs"));
-    const json missing = s.request(2, "resources/read", modern({{"uri", "test://nothing"}}));
+    json missing = s.request(2, "resources/read", modern({{"uri", "test://nothing"}}));
     EXPECT_EQ(error_code(missing), -32602);
     EXPECT_EQ(missing["error"]["data"]["uri"], "test://nothing");
     EXPECT_FALSE(s.request(3, "tools/call", modern(tool("echo", {{"text", "x"}})))["result"].contains("ttlMs"));
@@ -208,7 +208,7 @@ TEST_F(demo_server, agrees_on_a_legacy_version) {
     process& s = start_legacy("2099-01-01");
     EXPECT_EQ(hello["result"]["protocolVersion"], "2025-11-25");
     EXPECT_EQ(hello["result"]["serverInfo"]["name"], "holdfast-demo-server");
-    const json answer = s.request(1, "tools/call", tool("echo", {{"text", "plain"}}));
+    json answer = s.request(1, "tools/call", tool("echo", {{"text", "plain"}}));
     EXPECT_EQ(text_of(answer), "plain");
     EXPECT_FALSE(answer["result"].contains("resultType")) << "a modern field in a legacy result";
     EXPECT_EQ(s.request(2, "ping")["result"], json::object());
@@ -225,7 +225,7 @@ TEST_F(demo_server, serves_modern_requests_beside_a_legacy_session) {
 TEST_F(demo_server, asks_a_legacy_client_by_request) {
     process& s = start_legacy();
     s.send({{"jsonrpc", "2.0"}, {"id", 1}, {"method", "tools/call"}, {"params", tool("ask_name")}});
-    const json question = s.receive();
+    json question = s.receive();
     EXPECT_EQ(question["method"], "elicitation/create");
     EXPECT_EQ(question["params"]["requestedSchema"]["required"], json::array({"name"}));
     EXPECT_EQ(text_of(s.request(2, "tools/call", tool("echo", {{"text", "meanwhile"}}))), "meanwhile");
@@ -233,17 +233,17 @@ TEST_F(demo_server, asks_a_legacy_client_by_request) {
     EXPECT_EQ(text_of(s.answer_to(1)), "Hello, Ada!");
 
     s.send({{"jsonrpc", "2.0"}, {"id", 3}, {"method", "tools/call"}, {"params", tool("test_sampling", {{"prompt", "hi"}})}});
-    const json sampling = s.receive();
+    json sampling = s.receive();
     EXPECT_EQ(sampling["method"], "sampling/createMessage");
     s.send({{"jsonrpc", "2.0"}, {"id", sampling["id"]}, {"error", {{"code", -1}, {"message", "not today"}}}});
-    const json refused = s.answer_to(3);
+    json refused = s.answer_to(3);
     EXPECT_EQ(refused["result"]["isError"], true);
     EXPECT_NE(text_of(refused).find("not today"), std::string::npos);
 }
 
 TEST_F(demo_server, does_not_ask_a_legacy_client_that_cannot_answer) {
     process& s = start_legacy("2025-11-25", json::object());
-    const json answer = s.request(1, "tools/call", tool("ask_name"));
+    json answer = s.request(1, "tools/call", tool("ask_name"));
     EXPECT_EQ(answer["result"]["isError"], true);
     EXPECT_NE(text_of(answer).find("elicitation"), std::string::npos);
     EXPECT_TRUE(s.others.empty());
@@ -252,9 +252,9 @@ TEST_F(demo_server, does_not_ask_a_legacy_client_that_cannot_answer) {
 TEST_F(demo_server, withdraws_its_question_when_the_call_is_cancelled) {
     process& s = start_legacy();
     s.send({{"jsonrpc", "2.0"}, {"id", 1}, {"method", "tools/call"}, {"params", tool("ask_name")}});
-    const json question = s.receive();
+    json question = s.receive();
     s.notify("notifications/cancelled", {{"requestId", 1}});
-    const json withdrawn = s.receive();
+    json withdrawn = s.receive();
     EXPECT_EQ(withdrawn["method"], "notifications/cancelled");
     EXPECT_EQ(withdrawn["params"]["requestId"], question["id"]);
     s.request(2, "ping");
@@ -298,7 +298,7 @@ TEST_F(demo_server, answers_batches_of_the_version_that_has_them) {
         {"jsonrpc":"2.0","id":3,"method":"no/such"}])");
     process& s = start_legacy("2025-03-26");
     s.send(batch);
-    const json answers = s.receive();
+    json answers = s.receive();
     ASSERT_TRUE(answers.is_array());
     EXPECT_EQ(answers.size(), 3u);
     process& newer = start_legacy("2025-11-25");
@@ -319,7 +319,7 @@ TEST_F(demo_server, reports_bad_arguments_as_the_version_wants) {
 
 TEST_F(demo_server, completes_arguments) {
     process& s = start_legacy();
-    const json answer = s.request(1, "completion/complete", {{"ref", {{"type", "ref/prompt"}, {"name", "test_prompt_with_arguments"}}},
+    json answer = s.request(1, "completion/complete", {{"ref", {{"type", "ref/prompt"}, {"name", "test_prompt_with_arguments"}}},
                                                              {"argument", {{"name", "arg1"}, {"value", "par"}}}});
     EXPECT_EQ(answer["result"]["completion"]["values"], json({"paris", "park", "party"}));
     EXPECT_EQ(error_code(s.request(2, "completion/complete", {{"ref", {{"type", "ref/prompt"}, {"name", "none"}}},

@@ -8,9 +8,9 @@ namespace {
 
 TEST_F(demo_server, tells_the_time) {
     process& s = start();
-    const json utc = s.request(1, "tools/call", modern(tool("get_time")));
+    json utc = s.request(1, "tools/call", modern(tool("get_time")));
     EXPECT_EQ(text_of(utc).substr(0, 20), string_or(utc["result"]["structuredContent"], "utc"));
-    const json tokyo = s.request(2, "tools/call", modern(tool("get_time", {{"timezone", "Asia/Tokyo"}})));
+    json tokyo = s.request(2, "tools/call", modern(tool("get_time", {{"timezone", "Asia/Tokyo"}})));
     if (fs::exists("/usr/share/zoneinfo/Asia/Tokyo")) {
         const auto local = tokyo["result"]["structuredContent"]["local"].get<std::string>();
         EXPECT_EQ(local.substr(19), "+09:00");
@@ -26,16 +26,16 @@ TEST_F(demo_server, reads_files_in_parts_of_whole_characters) {
     process& s = start();
     std::string got;
     for (std::int64_t offset = 0, id = 1;; ++id) {
-        const json part = s.request(id, "tools/call", modern(tool("read_file", {{"path", "sub/text.txt"}, {"offset", offset}, {"limit", 101}})));
+        json part = s.request(id, "tools/call", modern(tool("read_file", {{"path", "sub/text.txt"}, {"offset", offset}, {"limit", 101}})));
         ASSERT_FALSE(part["result"].contains("isError")) << part;
         got += text_of(part);
-        const json& where = part["result"]["structuredContent"];
+        json where = part["result"]["structuredContent"];
         if (where["end"] == true) break;
         ASSERT_GT(where["next_offset"].get<std::int64_t>(), offset);
         offset = where["next_offset"];
     }
     EXPECT_EQ(got, all);
-    const json listing = s.request("l", "tools/call", modern(tool("list_files", {{"path", "sub"}})));
+    json listing = s.request("l", "tools/call", modern(tool("list_files", {{"path", "sub"}})));
     EXPECT_EQ(listing["result"]["structuredContent"]["entries"],
               json::array({{{"name", "text.txt"}, {"type", "file"}, {"size", all.size()}}}));
 }
@@ -52,7 +52,7 @@ TEST_F(demo_server, never_leaves_its_root) {
     EXPECT_EQ(text_of(s.request(1, "tools/call", modern(tool("read_file", {{"path", "good"}})))), "fine");
     for (const std::string path : {"../secret.txt", "link", "up/secret.txt", "sub/../../secret.txt", "/etc/passwd", "pipe", "binary",
                                    "nothing", ".", "inside.txt/x"}) {
-        const json answer = s.request(path, "tools/call", modern(tool("read_file", {{"path", path}})));
+        json answer = s.request(path, "tools/call", modern(tool("read_file", {{"path", path}})));
         EXPECT_EQ(answer["result"]["isError"], true) << path;
         EXPECT_EQ(text_of(answer).find("secret\n"), std::string::npos);
         EXPECT_NE(text_of(answer), "secret") << path;
@@ -115,7 +115,7 @@ TEST_F(demo_server, survives_garbage) {
     process& s = start();
     const auto refused = [&](std::string_view text, int code) {
         s.send_text(std::string(text) + "\n");
-        const json answer = s.receive();
+        json answer = s.receive();
         EXPECT_EQ(error_code(answer), code) << text.substr(0, 80);
         EXPECT_TRUE(answer.contains("id")) << text.substr(0, 80);
         return answer;
@@ -163,7 +163,7 @@ TEST_F(demo_server, bounds_concurrent_work) {
     const int sent = 400;  // above 64 workers and 256 waiting
     for (int i = 0; i < sent; ++i)
         s.send({{"jsonrpc", "2.0"}, {"id", i}, {"method", "tools/call"}, {"params", modern(tool("slow", {{"duration_ms", 600000}}))}});
-    const json refused = s.receive();
+    json refused = s.receive();
     EXPECT_EQ(refused["result"]["isError"], true);
     EXPECT_NE(text_of(refused).find("busy"), std::string::npos);
     s.close_input();
