@@ -53,7 +53,7 @@ namespace {
 double raw_delay(const backoff_policy& p, std::uint32_t k) noexcept {
     if (k == 0) return static_cast<double>(p.first.count());
     const double d = static_cast<double>(p.initial.count()) * std::pow(std::max(1.0, p.multiplier), k - 1);
-    return std::isfinite(d) ? d : 9e18;
+    return std::isfinite(d) ? d : 1e19;
 }
 
 nanoseconds clamp_delay(const backoff_policy& p, std::uint32_t k, double d) noexcept {

@@ -74,7 +74,7 @@ struct process_callbacks {
     std::function<void(const process_exit&)> on_exit;
 };
 
-/// One running (or ended) child process. [any thread]
+/// One running (or ended) child process. Dropping the handle does not end it. [any thread]
 class process {
   public:
     virtual ~process() = default;
@@ -91,14 +91,14 @@ class process {
     virtual process_usage usage() const = 0;    ///< reads /proc: not for hot paths
 };
 
-/// Owns the spawner thread. One for the whole host; outlives every process it started (they are killed in its destructor).
+/// Owns the spawner thread. One for the whole host. What still runs when it is destroyed is killed and reaped there, without on_exit.
 class process_spawner {
   public:
     explicit process_spawner(runtime& rt);
     ~process_spawner();
 
     using spawned = unique_function<void(result<std::shared_ptr<process>>)>;
-    /// [any thread] done runs on the spawner's thread: hand it on, do not block. on_line etc. may run before done.
+    /// [any thread] done runs on the spawner's thread, before any other callback: hand it on, do not block.
     /// Errors: command_not_found, forbidden (not executable), invalid_argument, io_error (limit reached …), unavailable (stopping).
     void spawn(process_options options, process_callbacks callbacks, spawned done);
     /// The same, blocking for the exec (about 1 ms). [not on a pool thread]

@@ -6,7 +6,7 @@
 //   top->start_child(actor_child<session>("s-1", "session", [](child_context& c) { return make_actor<session>(c.rt(), …); }),
 //                    [](result<child_ref> r) { … });
 //
-// Every method may be called from any thread. A `done` callback runs in the supervisor's turn: keep it short, tell an actor.
+// Stop it (stop_and_wait) before its runtime ends. Every method may be called from any thread. A `done` callback runs in the supervisor's turn: keep it short, tell an actor.
 #include <functional>
 #include <memory>
 #include <string>

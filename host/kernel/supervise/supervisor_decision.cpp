@@ -397,9 +397,11 @@ struct supervisor_decision::impl : detail::decision_state {
             if (c.state != child_state::stopping) begin_stop(c, stop_cause::group);
             return;
         }
+        for (const auto& [key, c] : children)
+            if (c.state == child_state::starting) return;  // one start at a time, each finished before the next (S1)
         for (auto& [key, c] : children) {
             if (!c.want_up || c.state == child_state::running) continue;
-            if (c.state != child_state::restarting) return;  // starting or stopping: wait for it
+            if (c.state != child_state::restarting) return;  // stopping: wait for it
             if (!c.first_start && rules.how == strategy::one_for_one) continue;  // has a retry timer of its own
             if (!c.first_start && group_pending) {
                 if (!group_due) return;

@@ -50,7 +50,7 @@ class watchdog {
         registration(registration&& o) noexcept;
         registration& operator=(registration&& o) noexcept;
         ~registration();
-        /// After reset() no alert starts.
+        /// After reset() no alert starts (one may be running at that moment).
         void reset() noexcept;
 
       private:

@@ -186,14 +186,13 @@ namespace {
 
 /// What has to be true whatever happened.
 void check_invariants(rig& r, bool strict_order) {
-    std::size_t alive = 0;
-    bool earlier_pending = false;
+    std::size_t alive = 0, starting = 0;
     for (const auto& c : r.decision.children()) {
         const bool is_alive = c.state == child_state::starting || c.state == child_state::running || c.state == child_state::stopping;
         alive += is_alive;
-        if (strict_order && c.state == child_state::starting) RC_ASSERT(!earlier_pending);
-        if (c.state == child_state::starting || c.state == child_state::stopping) earlier_pending = true;
+        starting += c.state == child_state::starting;
     }
+    if (strict_order) RC_ASSERT(starting <= 1u);
     RC_ASSERT(r.decision.size() <= r.decision.rules().max_children);
     if (r.finished) RC_ASSERT(alive == 0u);
     if (r.finished) RC_ASSERT(r.timers.empty());

@@ -1,0 +1,406 @@
+#include "kernel/supervise/process.hpp"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "kernel/supervise/detail/process_actor.hpp"
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+namespace holdfast::supervise::detail {
+namespace {
+
+constexpr std::size_t read_chunk = 64 << 10;
+constexpr int reads_per_turn = 8;
+constexpr std::size_t max_stderr_line = 8 << 10;
+
+void close_fd(int& fd) {
+    if (fd >= 0) ::close(std::exchange(fd, -1));
+}
+
+}  // namespace
+
+process_actor::process_actor(runtime& rt, process_options options, process_callbacks callbacks, spawned_process p)
+    : actor(rt), pid_(p.pid), options_(std::move(options)), callbacks_(std::move(callbacks)), pidfd_(p.pidfd),
+      out_{p.out, {}, line_splitter(options_.max_line, line_splitter::when_long::drop), false},
+      err_{p.err, {}, line_splitter(max_stderr_line, line_splitter::when_long::cut), true}, in_(p.in) {}
+
+process_actor::~process_actor() {
+    for (int* fd : {&pidfd_, &out_.fd, &err_.fd, &in_}) close_fd(*fd);
+}
+
+template <class F>
+void process_actor::guarded(F&& f) noexcept {  // T1: what a callback throws becomes the exit reason
+    try {
+        f();
+    } catch (const std::exception& e) {
+        if (callback_error_.empty()) callback_error_ = e.what();
+    } catch (...) {
+        if (callback_error_.empty()) callback_error_ = "a callback threw";
+    }
+    if (!callback_error_.empty() && !killed_.load()) kill_tree();
+}
+
+void process_actor::on_start() {
+    watch(out_);
+    watch(err_);
+    auto w = rt().watch_fd(pidfd_, fd_readable, [self = ref<process_actor>::share(this)](std::uint32_t) {
+        (void)self.tell_always([](process_actor& p) { p.leader_ended(); });
+    }, dispatch::reactor);
+    if (!w) {  // no descriptors left to watch it with: it cannot be supervised, so it does not run
+        callback_error_ = w.error().message;
+        kill_tree();
+        leader_ended();
+        return;
+    }
+    pidfd_watch_ = std::move(*w);
+    if (options_.memory_limit_bytes) sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
+}
+
+void process_actor::watch(stream& s) {
+    auto w = rt().watch_fd(s.fd, fd_readable, [self = ref<process_actor>::share(this), &s](std::uint32_t) {
+        (void)self.tell_always([&s](process_actor& p) { p.read_stream(s); });
+    }, dispatch::reactor);
+    if (w)
+        s.watch = std::move(*w);
+    else
+        end_stream(s);
+}
+
+// ---- output
+
+void process_actor::read_stream(stream& s) {
+    thread_local std::unique_ptr<char[]> buffer(new char[read_chunk]);
+    for (int i = 0; i < reads_per_turn && s.fd >= 0; ++i) {
+        const auto n = ::read(s.fd, buffer.get(), read_chunk);
+        if (n > 0) {
+            deliver(s, {buffer.get(), static_cast<std::size_t>(n)});
+            continue;
+        }
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EAGAIN) break;
+        end_stream(s);
+        finish_if_drained();
+        return;
+    }
+    s.watch.rearm(fd_readable);
+}
+
+void process_actor::deliver(stream& s, std::string_view chunk) {
+    if (s.is_stderr) {
+        {
+            std::lock_guard lock(tail_mutex_);
+            tail_.append(chunk);
+            if (tail_.size() > 2 * options_.stderr_ring) tail_.erase(0, tail_.size() - options_.stderr_ring);
+        }
+        if (callbacks_.on_stderr)
+            s.lines.feed(chunk, [&](std::string_view l) { guarded([&] { callbacks_.on_stderr(l); }); }, [](std::size_t) {});
+        return;
+    }
+    if (options_.raw_stdout) {
+        if (callbacks_.on_line) guarded([&] { callbacks_.on_line(chunk); });
+        return;
+    }
+    s.lines.feed(chunk, [&](std::string_view l) { if (callbacks_.on_line) guarded([&] { callbacks_.on_line(l); }); },
+                 [&](std::size_t n) { if (callbacks_.on_oversize) guarded([&] { callbacks_.on_oversize(n); }); });
+}
+
+void process_actor::end_stream(stream& s) {
+    if (s.fd < 0) return;
+    s.watch.cancel();
+    close_fd(s.fd);
+    const auto& line = s.is_stderr ? callbacks_.on_stderr : callbacks_.on_line;
+    s.lines.finish([&](std::string_view l) { if (line) guarded([&] { line(l); }); },
+                   [&](std::size_t n) { if (callbacks_.on_oversize) guarded([&] { callbacks_.on_oversize(n); }); });
+}
+
+std::string process_actor::stderr_tail() const {
+    std::lock_guard lock(tail_mutex_);
+    return tail_.size() > options_.stderr_ring ? tail_.substr(tail_.size() - options_.stderr_ring) : tail_;
+}
+
+// ---- input
+
+result<void> process_actor::write(std::string bytes) {
+    std::lock_guard lock(write_mutex_);
+    if (in_ < 0 || close_after_flush_) return fail(errc::transport_lost, "the process does not read any more");
+    if (queued_ > 0 && queued_ + bytes.size() > options_.stdin_high_water) {
+        refused_ = true;
+        return fail(errc::overloaded, "the process reads too slowly; " + std::to_string(queued_) + " bytes are waiting");
+    }
+    queued_ += bytes.size();
+    queue_.push_back(std::move(bytes));
+    if (!in_armed_) flush_locked();
+    if (in_ < 0) return fail(errc::transport_lost, "the process does not read any more");
+    return {};
+}
+
+void process_actor::flush_locked() {
+    while (in_ >= 0 && !queue_.empty()) {
+        const auto& front = queue_.front();
+        const auto n = ::write(in_, front.data() + offset_, front.size() - offset_);
+        if (n >= 0) {
+            offset_ += static_cast<std::size_t>(n);
+            queued_ -= static_cast<std::size_t>(n);
+            if (offset_ == front.size()) {
+                queue_.pop_front();
+                offset_ = 0;
+            }
+            continue;
+        }
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN) return close_stdin_locked();  // EPIPE: nobody reads
+        in_armed_ = true;
+        if (!in_watch_) {
+            auto w = rt().watch_fd(in_, fd_writable, [self = ref<process_actor>::share(this)](std::uint32_t) {
+                (void)self.tell_always([](process_actor& p) {
+                    bool empty_again = false;
+                    {
+                        std::lock_guard lock(p.write_mutex_);
+                        p.in_armed_ = false;
+                        p.flush_locked();
+                        if (p.queue_.empty()) empty_again = std::exchange(p.refused_, false);
+                    }
+                    if (empty_again && p.callbacks_.on_drained_stdin) p.guarded([&] { p.callbacks_.on_drained_stdin(); });
+                });
+            }, dispatch::reactor);
+            if (!w) return close_stdin_locked();
+            in_watch_ = std::move(*w);
+        } else if (!in_watch_.rearm(fd_writable)) {
+            close_stdin_locked();
+        }
+        return;
+    }
+    if (close_after_flush_) close_stdin_locked();
+}
+
+void process_actor::close_stdin_locked() {
+    in_watch_.cancel();
+    close_fd(in_);
+    queue_.clear();
+    queued_ = offset_ = 0;
+    in_armed_ = false;
+}
+
+void process_actor::close_stdin() {
+    std::lock_guard lock(write_mutex_);
+    close_after_flush_ = true;
+    if (queue_.empty()) close_stdin_locked();
+}
+
+// ---- stop
+
+void process_actor::stop() {
+    if (intentional_.exchange(true)) return;  // O7: before anything is closed
+    (void)push_always([this] { begin_stop(); });
+}
+
+void process_actor::begin_stop() {
+    if (std::exchange(stop_begun_, true) || leader_gone_) return;
+    known_ = descendants_of(read_process_table(), pid_);
+    close_stdin();
+    ladder_ = tell_after(options_.stop.after_stdin, [this] { step(SIGTERM); });
+}
+
+void process_actor::step(int signal) {
+    if (leader_gone_) return;
+    if (signal == SIGKILL) return kill_tree();
+    {
+        std::lock_guard lock(life_mutex_);
+        if (!reaped_) ::kill(-pid_, signal);
+    }
+    ladder_ = tell_after(options_.stop.after_term, [this] { step(SIGKILL); });
+}
+
+void process_actor::kill() {
+    intentional_ = true;
+    killed_ = true;
+    {
+        std::lock_guard lock(life_mutex_);
+        if (!reaped_) ::kill(-pid_, SIGKILL);  // at once, whatever the actor is busy with
+    }
+    (void)push_always([this] { kill_tree(); });
+}
+
+/// The group, everything else in its session, and descendants that left both.
+void process_actor::kill_tree() {
+    killed_ = true;
+    auto table = read_process_table();
+    auto family = descendants_of(table, pid_);
+    std::lock_guard lock(life_mutex_);
+    if (reaped_) return;
+    ::kill(-pid_, SIGKILL);
+    for (const auto& row : table)
+        if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
+    for (const auto& row : family) kill_if_same(row);
+    for (const auto& row : known_) kill_if_same(row);
+}
+
+// ---- end
+
+void process_actor::leader_ended() {
+    if (leader_gone_) return;
+    siginfo_t info{};
+    // WNOWAIT: the zombie keeps its pid, and with it the group's number, ours until everything is done.
+    if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_), &info, WEXITED | WNOWAIT | (callback_error_.empty() ? WNOHANG : 0)) != 0 ||
+        info.si_pid == 0) {
+        pidfd_watch_.rearm(fd_readable);
+        return;
+    }
+    leader_gone_ = true;
+    status_kind_ = info.si_code;
+    status_ = info.si_status;
+    pidfd_watch_.cancel();
+    ladder_.cancel();
+    sampler_.cancel();
+    ::kill(-pid_, SIGKILL);  // what it left behind in its group: the tree ends with its leader (O4)
+    for (auto* s : {&out_, &err_})
+        while (s->fd >= 0) {  // everything the leader wrote is in the pipe by now
+            char buffer[16 << 10];
+            const auto n = ::read(s->fd, buffer, sizeof buffer);
+            if (n > 0)
+                deliver(*s, {buffer, static_cast<std::size_t>(n)});
+            else if (n < 0 && errno == EINTR)
+                continue;
+            else if (n < 0 && errno == EAGAIN)
+                break;
+            else
+                end_stream(*s);
+        }
+    if (out_.fd >= 0 || err_.fd >= 0) {  // somebody still holds a pipe: whoever is in its session ends with it
+        for (const auto& row : read_process_table())
+            if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
+        for (const auto& row : known_) kill_if_same(row);
+        drain_ = tell_after(options_.drain_timeout, [this] { finish(false); });
+    }
+    finish_if_drained();
+}
+
+void process_actor::finish_if_drained() {
+    if (leader_gone_ && out_.fd < 0 && err_.fd < 0) finish(true);
+}
+
+void process_actor::finish(bool drained) {
+    if (told_exit_.load() || exiting()) return;
+    drain_.cancel();
+    end_stream(out_);
+    end_stream(err_);
+    {
+        std::lock_guard lock(write_mutex_);
+        close_stdin_locked();
+    }
+    auto how = describe_exit(drained);
+    told_exit_ = true;
+    if (callbacks_.on_exit) guarded([&] { callbacks_.on_exit(how); });
+    // The session's stragglers, after the news is out but while the pid is still ours.
+    for (const auto& row : read_process_table())
+        if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
+    for (const auto& row : known_) kill_if_same(row);
+    {
+        std::lock_guard lock(life_mutex_);
+        if (!std::exchange(reaped_, true)) {
+            siginfo_t info{};
+            waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_), &info, WEXITED);
+        }
+    }
+    exit(how.reason);
+}
+
+process_exit process_actor::describe_exit(bool drained) const {
+    process_exit out;
+    out.intentional = intentional_.load();
+    out.drained = drained;
+    out.stderr_tail = stderr_tail();
+    auto& r = out.reason;
+    const bool by_signal = status_kind_ == CLD_KILLED || status_kind_ == CLD_DUMPED;
+    r.code = status_;
+    if (!callback_error_.empty())
+        r = {exit_kind::error, 0, callback_error_};
+    else if (over_memory_)
+        r = {exit_kind::memory_limit, status_, "over its memory limit of " + std::to_string(options_.memory_limit_bytes >> 20) + " MiB"};
+    else if (out.intentional && by_signal && status_ == SIGKILL && killed_.load())
+        r = {exit_kind::killed, SIGKILL, "did not end when asked to"};
+    else if (out.intentional)
+        r.kind = exit_kind::shutdown;
+    else if (by_signal)
+        r = {exit_kind::signal, status_, strsignal(status_)};
+    else
+        r.kind = status_ == 0 ? exit_kind::normal : exit_kind::exit_code;
+    return out;
+}
+
+void process_actor::on_stop() {
+    intentional_ = true;
+    begin_stop();
+}
+
+void process_actor::on_exit(const exit_reason&) noexcept {
+    for (auto* t : {&ladder_, &drain_, &sampler_}) t->cancel();
+    pidfd_watch_.cancel();
+    for (auto* s : {&out_, &err_}) s->watch.cancel();
+    callbacks_ = {};  // they may hold whoever holds us
+    std::lock_guard lock(life_mutex_);
+    if (!reaped_) ::kill(-pid_, SIGKILL);
+}
+
+void process_actor::end_now() {
+    std::lock_guard lock(life_mutex_);
+    if (reaped_) return;
+    intentional_ = killed_ = true;
+    const auto table = read_process_table();
+    ::kill(-pid_, SIGKILL);
+    for (const auto& row : table)
+        if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
+    for (const auto& row : descendants_of(table, pid_)) kill_if_same(row);
+    siginfo_t info{};
+    waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_), &info, WEXITED);  // SIGKILL has been sent: this is short
+    reaped_ = true;
+    told_exit_ = true;
+}
+
+// ---- usage
+
+void process_actor::sample() {
+    if (leader_gone_) return;
+    const auto now = usage(read_process_table());
+    if (now.rss_bytes > options_.memory_limit_bytes) {
+        over_memory_ = true;
+        if (callbacks_.on_memory_limit) guarded([&] { callbacks_.on_memory_limit(now); });
+        kill_tree();
+        return;
+    }
+    sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
+}
+
+process_usage process_actor::usage(const std::vector<process_row>& table) const {
+    process_usage u;
+    u.pid = pid_;
+    for (const auto& row : table)
+        if (row.session == pid_) {
+            u.rss_bytes += row.rss_bytes;
+            u.cpu_ms += row.cpu_ms;
+            ++u.processes;
+        }
+    const std::string dir = "/proc/" + std::to_string(pid_) + "/fd";
+    if (DIR* d = ::opendir(dir.c_str())) {
+        while (const dirent* e = ::readdir(d)) {
+            if (e->d_name[0] == '.') continue;
+            ++u.descriptors;
+            char target[64];
+            const auto n = ::readlinkat(dirfd(d), e->d_name, target, sizeof target);
+            if (n > 7 && std::memcmp(target, "socket:", 7) == 0) ++u.sockets;
+        }
+        ::closedir(d);
+    }
+    return u;
+}
+
+}  // namespace holdfast::supervise::detail

@@ -1,0 +1,74 @@
+#include "kernel/supervise/detail/process_table.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <unordered_map>
+
+namespace holdfast::supervise::detail {
+
+bool read_process(pid_t pid, process_row& out) {
+    char path[64], buf[1024];
+    std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    const auto n = ::read(fd, buf, sizeof buf - 1);
+    ::close(fd);
+    if (n <= 0) return false;
+    buf[n] = 0;
+    const char* p = std::strrchr(buf, ')');  // the name may contain anything, also ')'
+    if (!p) return false;
+    unsigned long utime = 0, stime = 0;
+    unsigned long long start = 0;
+    long rss = 0;
+    out.pid = pid;
+    const int got = std::sscanf(p + 1, " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %llu %*u %ld",
+                                &out.state, &out.ppid, &out.group, &out.session, &utime, &stime, &start, &rss);
+    if (got != 8) return false;
+    static const long ticks = sysconf(_SC_CLK_TCK), page = sysconf(_SC_PAGESIZE);
+    out.cpu_ms = (utime + stime) * 1000ull / static_cast<unsigned long>(ticks);
+    out.rss_bytes = static_cast<std::uint64_t>(rss) * static_cast<unsigned long>(page);
+    out.start_ticks = start;
+    return true;
+}
+
+std::vector<process_row> read_process_table() {
+    std::vector<process_row> rows;
+    DIR* d = ::opendir("/proc");
+    if (!d) return rows;
+    while (const dirent* e = ::readdir(d)) {
+        if (e->d_name[0] < '1' || e->d_name[0] > '9') continue;
+        process_row row;
+        if (read_process(std::atoi(e->d_name), row)) rows.push_back(row);
+    }
+    ::closedir(d);
+    return rows;
+}
+
+std::vector<process_row> descendants_of(const std::vector<process_row>& table, pid_t pid) {
+    std::unordered_multimap<pid_t, const process_row*> by_parent;
+    for (const auto& r : table) by_parent.emplace(r.ppid, &r);
+    std::vector<process_row> out;
+    std::vector<pid_t> next{pid};
+    while (!next.empty() && out.size() <= table.size()) {
+        const auto [from, to] = by_parent.equal_range(next.back());
+        next.pop_back();
+        for (auto it = from; it != to; ++it) {
+            out.push_back(*it->second);
+            next.push_back(it->second->pid);
+        }
+    }
+    return out;
+}
+
+void kill_if_same(const process_row& row) {
+    process_row now;
+    if (read_process(row.pid, now) && now.start_ticks == row.start_ticks) ::kill(row.pid, SIGKILL);
+}
+
+}  // namespace holdfast::supervise::detail
