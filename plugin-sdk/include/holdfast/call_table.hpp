@@ -1,5 +1,6 @@
 #pragma once
 // The calls under way, so that cancel(id) reaches them.
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -36,6 +37,12 @@ class call_table {
         return true;
     }
 
+    /// How many calls are remembered, some of them perhaps finished.
+    std::size_t size() const {
+        std::lock_guard lock(mutex_);
+        return calls_.size();
+    }
+
   private:
     // Removes the finished ones. The next sweep waits until the table doubled: constant cost per call.
     void sweep() {
@@ -43,7 +50,7 @@ class call_table {
         sweep_at_ = std::max<std::size_t>(minimum_sweep, calls_.size() * 2);
     }
     static constexpr std::size_t minimum_sweep = 64;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::size_t sweep_at_ = minimum_sweep;
     std::unordered_map<std::uint64_t, std::weak_ptr<call_state>> calls_;
 };

@@ -1,0 +1,18 @@
+# Every plugin with the settings its contract tests need. A plugin that does not exist is skipped.
+#   contract_case(target [SETTINGS json] [CONFIG json] [UNREACHABLE json] [FLAGS …])
+contract_case(llm-demo)
+contract_case(llm-openai SETTINGS [[{"base_url":"${OPENAI_URL}","api_key":"sk-test","model":"contract-model"}]])
+contract_case(transport-stdio CONFIG [[{"command":"cat"}]] UNREACHABLE [[{"command":"/nonexistent/command"}]])
+contract_case(transport-http CONFIG [[{"url":"${ECHO_URL}"}]] UNREACHABLE [[{"url":"http://127.0.0.1:9/"}]])
+contract_case(breaker-consecutive CONFIG [[{"failure_threshold":5,"recovery_timeout_s":30,"max_timeout_s":600,"backoff_multiplier":2}]])
+contract_case(breaker-window CONFIG [[{"failure_threshold":5,"recovery_timeout_s":30,"max_timeout_s":600,"backoff_multiplier":2}]])
+contract_case(health-threshold CONFIG [[{"interval_s":30,"timeout_s":5,"failure_threshold":2,"success_threshold":1}]])
+contract_case(health-phi CONFIG [[{"interval_s":30,"timeout_s":5}]])
+contract_case(store-sqlite SETTINGS [[{"path":"${DIR}/store.db"}]] FLAGS --persistent)
+contract_case(store-memory)
+contract_case(ui-tui FLAGS --no-start)
+contract_case(ui-http SETTINGS [[{"listen":"127.0.0.1:0"}]])
+contract_case(example-breaker-in-c)
+contract_case(example-echo-llm)
+# A breaker that never opens is valid, but not a breaker: only what every plugin must do.
+contract_case(example-first FLAGS --gtest_filter=lifecycle.*)

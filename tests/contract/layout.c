@@ -1,0 +1,2 @@
+/* Compiling is the test. */
+#include "holdfast/abi/layout.h"
