@@ -6,6 +6,7 @@
 
 #include "holdfast/ext/llm.h"
 #include "holdfast/ext/store.h"
+#include "kernel/plugins/abi_errors.hpp"
 #include "kernel/plugins/pin.hpp"
 #include "kernel/plugins/ports.hpp"
 #include "kernel/supervise/runtime.hpp"

@@ -31,10 +31,10 @@ static_assert(sizeof(mark_slot) == 128);
 
 /// This thread's slot; claimed at the first use, given back when the thread ends.
 mark_slot* claim_mark_slot();
+extern constinit thread_local mark_slot* claimed_slot;
 inline mark_slot& this_thread_slot() {
-    static thread_local mark_slot* slot = nullptr;
-    if (slot == nullptr) [[unlikely]] slot = claim_mark_slot();
-    return *slot;
+    if (claimed_slot == nullptr) [[unlikely]] claimed_slot = claim_mark_slot();
+    return *claimed_slot;
 }
 /// false: membarrier(2) is not available here and pins fence themselves.
 extern std::atomic<bool> pins_fence_themselves;

@@ -25,6 +25,7 @@
 #include "kernel/plugins/verify.hpp"
 #include "kernel/supervise/process.hpp"
 #include "kernel/supervise/supervisor.hpp"
+#include "kernel/supervise/watchdog.hpp"
 
 namespace holdfast::plugins {
 
@@ -51,6 +52,9 @@ struct plugin_spec {
     milliseconds start_timeout{10'000};
     milliseconds quiesce_timeout{2'000};
     milliseconds stop_timeout{5'000};
+    /// JSON that hf.ui/1 import_state gets between init and the next start, once (UI swap); empty: nothing. A failing import is
+    /// logged and the start goes on.
+    std::string handover;
     bool unload = false;                ///< developer's option: dlclose when proven safe
 };
 
@@ -65,6 +69,12 @@ struct plugin_info {
     std::vector<std::string> warnings;    ///< leaked threads, leases held too long …: newest last, bounded
     std::optional<wall_time> active_since;
     json to_json() const;
+};
+
+/// Something to do with an interface between init and start, on the control thread: hf_ui.import_state of a swap.
+struct start_hook {
+    std::string ext;
+    std::function<result<void>(const void* table, void* self)> run;
 };
 
 /// One transition, told in order per plugin. Called on a pool thread: hand it on.
@@ -109,7 +119,8 @@ class plugin_set {
     /// refusal by verify() is not retried). Errors: already_exists, invalid_argument, plugin_refused, plugin_failed, timeout.
     void add(plugin_spec spec, done finished = {});
     /// Starts a stopped, failed or quarantined one (lifts the quarantine). Errors: not_found, running, restarting, as add.
-    void start(const std::string& id, done finished = {});
+    /// before_start: for this attempt only; its error is a failed start.
+    void start(const std::string& id, done finished = {}, start_hook before_start = {});
     /// Quiesce, stop, destroy; stays in the list as stopped. Errors: not_found.
     void stop(const std::string& id, done finished = {});
     void restart(const std::string& id, done finished = {});
@@ -127,8 +138,8 @@ class plugin_set {
     /// retry_after while restarting), plugin_failed (active, but without that interface).
     template <class Table>
     resolver<Table> resolve(std::string id, std::string ext) {
-        return [self = shared(), id = std::move(id), ext = std::move(ext)]() -> result<bound<Table>> {
-            auto r = self->resolve_raw(id, ext);
+        return [set = impl_, id = std::move(id), ext = std::move(ext)]() -> result<bound<Table>> {
+            auto r = resolve_raw(*set, id, ext);
             if (!r) return tl::unexpected<error>(std::move(r.error()));
             return bound<Table>{static_cast<const Table*>(r->table), r->self, std::move(r->lease)};
         };
@@ -138,6 +149,12 @@ class plugin_set {
     fast_port<Table> fast(const std::string& id, const std::string& ext) {
         return fast_port<Table>(gate_for(id, ext));
     }
+
+    /// Calls a [control] function of an active plugin's interface (hf_ui.describe, export_state) on its control thread.
+    /// f gets the table and self; what it throws counts as a crash. A call that is not back within the plugin's stop_timeout
+    /// answers timeout and the instance counts as hanging. Errors: not_found, unavailable, plugin_failed, timeout, f's own.
+    void control(const std::string& id, const std::string& ext, std::function<result<json>(const void* table, void* self)> f,
+                 unique_function<void(result<json>)> answered);
 
     /// The first added plugin of that kind that is active; its id. Errors: not_found.
     result<std::string> first_of_kind(const std::string& kind) const;
@@ -150,13 +167,7 @@ class plugin_set {
   private:
     friend struct impl;
     explicit plugin_set(std::shared_ptr<impl> impl);
-    std::shared_ptr<impl> shared_impl() const { return impl_; }
-    struct raw_view {
-        std::shared_ptr<impl> set;
-        result<raw_bound> resolve_raw(const std::string& id, const std::string& ext) const;
-        const raw_view* operator->() const { return this; }
-    };
-    raw_view shared() const { return {impl_}; }
+    static result<raw_bound> resolve_raw(impl& set, const std::string& id, const std::string& ext);
     std::shared_ptr<call_gate> gate_for(const std::string& id, const std::string& ext);
     std::shared_ptr<impl> impl_;  // second owners: resolvers and instances, which may outlive the set for a moment
 };

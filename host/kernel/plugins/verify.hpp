@@ -1,6 +1,7 @@
 #pragma once
 // The checks between "a file with that name exists" and "its code may run". Each refusal names the check that failed.
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>

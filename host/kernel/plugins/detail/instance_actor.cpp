@@ -1,0 +1,240 @@
+#include "kernel/plugins/detail/instance_actor.hpp"
+
+namespace holdfast::plugins::detail {
+namespace {
+
+constexpr auto revoke_patience = milliseconds(20'000);   // workers may take their shutdown time, 5 s by default
+constexpr auto revoke_margin = milliseconds(2'000);
+constexpr auto lease_patience = milliseconds(1'000);
+constexpr auto quiesce_margin = milliseconds(500);       // a plugin that uses its whole deadline is not hanging yet
+constexpr auto destroy_patience = milliseconds(5'000);
+
+std::atomic<std::uint64_t> last_serial{0};
+
+}  // namespace
+
+milliseconds way_out(const plugin_spec& spec) {
+    return spec.quiesce_timeout + quiesce_margin + spec.stop_timeout + revoke_patience + revoke_margin + lease_patience + destroy_patience;
+}
+
+instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instance_deps deps, supervise::child_context ctx)
+    : actor(rt), spec_(std::move(spec)), deps_(std::move(deps)), ctx_(std::move(ctx)), serial_(++last_serial) {
+    const std::string prefix = "hf" + std::to_string(serial_) + ":";
+    lane_ = std::make_shared<control_lane>(rt, prefix + spec_.id);
+    inc_ = std::make_shared<live_instance>(spec_.id, deps_.marks);
+    crash_ = std::make_shared<crash_port>(supervise::ref<instance_actor>::share(this));
+    auto crash = [port = crash_](std::string why) { port->tell(std::move(why)); };
+    inc_->crash = crash;
+    inc_->host = services_ = std::make_shared<services>(deps_.context, spec_.id, prefix, inc_->key(), spec_.settings,
+                                                        supervise::restart_type::permanent, crash);
+}
+
+crash_port::crash_port(supervise::ref<instance_actor> who) : who_(std::move(who)) {}
+void crash_port::tell(std::string why) {
+    supervise::ref<instance_actor> who;
+    {
+        std::lock_guard lock(mutex_);
+        who = who_;
+    }
+    if (who) who->crashed(std::move(why));
+}
+void crash_port::close() {
+    supervise::ref<instance_actor> last;  // released outside the lock
+    std::lock_guard lock(mutex_);
+    last = std::exchange(who_, {});
+}
+
+void instance_actor::crashed(std::string why) {
+    (void)push_always([this, why = std::move(why)] { on_event(instance_event::crashed{why}); });
+}
+
+void instance_actor::on_event(any_instance_event e) {
+    std::vector<any_instance_action> actions;
+    machine_.on(e, actions);
+    for (auto& a : actions) std::visit([this](auto& x) { perform(x); }, a);
+}
+
+nanoseconds instance_actor::deadline_of(instance_step s) const {
+    switch (s) {
+        case instance_step::start: return spec_.start_timeout;
+        case instance_step::quiesce: return spec_.quiesce_timeout + quiesce_margin;
+        case instance_step::stop: return spec_.stop_timeout;
+        case instance_step::revoke: return revoke_patience + revoke_margin;
+        case instance_step::destroy: return destroy_patience;
+        default: return spec_.init_timeout;
+    }
+}
+
+step_result instance_actor::verify_step(live_instance& inc) const {
+    auto path = deps_.finder->find(spec_.use, spec_.base);
+    if (!path) return {step_outcome::failed, "plugin '" + spec_.id + "': check 'file' failed: " + path.error().message, true};
+    verify_request q;
+    q.name = spec_.id;
+    q.path = std::move(*path);
+    q.sha256 = spec_.sha256;
+    if (spec_.use.find('/') == std::string::npos) q.expected_id = spec_.use;
+    q.settings = &spec_.settings;
+    q.validate = deps_.validate;
+    auto v = verify(q);
+    if (!v) return {step_outcome::failed, v.error().message, true};
+    inc.verified = std::move(*v);
+    return {};
+}
+
+control_lane::body instance_actor::body_of(instance_step s) {
+    switch (s) {
+        case instance_step::verify:
+            // The actor outlives the step: `finished` is the last thing it hears. A lost step keeps it by the reference.
+            return [inc = inc_, self = supervise::actor_ref::share(this), this] { return verify_step(*inc); };
+        case instance_step::load: return [inc = inc_, files = deps_.files] { return inc->load(*files); };
+        case instance_step::create: return [inc = inc_, text = dump(spec_.settings)] { return inc->create(text); };
+        case instance_step::init: return [inc = inc_] { return inc->init(); };
+        case instance_step::start:
+            return [inc = inc_, hook = std::exchange(deps_.before_start, {})]() -> step_result {
+                if (hook.run) {
+                    const auto* b = inc->find(hook.ext);
+                    if (b == nullptr) return {step_outcome::failed, "it does not offer " + hook.ext};
+                    call_mark mark(inc->key());
+                    if (auto ok = hook.run(b->at.table, b->at.self); !ok) return {step_outcome::failed, ok.error().message};
+                }
+                return inc->start();
+            };
+        case instance_step::quiesce: return [inc = inc_, time = spec_.quiesce_timeout] { return inc->quiesce(time); };
+        case instance_step::stop: return [inc = inc_] { return inc->stop(); };
+        case instance_step::revoke: return [inc = inc_] { return inc->revoke(revoke_patience); };
+        case instance_step::destroy: return [inc = inc_] { return inc->destroy(); };
+    }
+    return [] { return step_result{}; };
+}
+
+void instance_actor::perform(instance_action::run& a) {
+    auto lane = lane_;
+    if (a.step == instance_step::create) start_workers();
+    if (a.step == instance_step::revoke) {
+        // The host's own part: it must also work when the plugin still sits in lane_.
+        spare_lane_ = std::make_shared<control_lane>(rt(), "hf-revoke");
+        lane = spare_lane_;
+    }
+    lane->run(body_of(a.step), deadline_of(a.step), [self = supervise::ref<instance_actor>::share(this), step = a.step](step_result r) {
+        (void)self.tell_always([step, r = std::move(r)](instance_actor& me) {
+            if (r.refused) me.refused_ = true;
+            if (step == instance_step::verify && r.outcome == step_outcome::ok) me.deps_.owner->verified(me.inc_->verified);
+            if (step == instance_step::revoke && me.inc_)
+                for (const auto& t : me.inc_->leaked_threads)
+                    me.deps_.owner->warning("plugin '" + me.spec_.id + "' started a thread of its own that still runs: " + t + "; the instance stays in memory");
+            me.on_event(instance_event::step_done{step, r.outcome, r.why});
+        });
+    });
+}
+
+void instance_actor::start_workers() {
+    supervise::supervisor_options o;
+    o.rules.how = spec_.supervision.how;
+    o.rules.intensity = spec_.supervision.limit;
+    o.rules.backoff = spec_.supervision.backoff;
+    o.reports = [weak = supervise::ref<instance_actor>::share(this), reports = deps_.reports](const supervise::supervision_report& r) {
+        if (reports) reports(r);
+        // Its own end without our asking is an escalation; while we are on the way out the machine ignores it.
+        if (r.kind == supervise::report_kind::shutdown && r.id.empty()) weak->crashed("its workers failed too often: " + r.reason.text());
+    };
+    auto started = supervise::supervisor::start(rt(), deps_.path, std::move(o), {});
+    {
+        std::lock_guard lock(mutex_);
+        workers_ = started;
+    }
+    services_->set_workers(std::move(started));
+}
+
+void instance_actor::perform(instance_action::publish&) { deps_.owner->published(inc_); }
+void instance_actor::perform(instance_action::withdraw&) { deps_.owner->withdrawn(*inc_); }
+void instance_actor::perform(instance_action::end_calls& a) { inc_->end_calls(a.why); }
+
+void instance_actor::perform(instance_action::await_leases&) {
+    auto self = supervise::ref<instance_actor>::share(this);
+    inc_->on_leases_gone([self] { (void)self.tell_always([](instance_actor& a) { a.on_event(instance_event::leases_gone{}); }); });
+    lease_deadline_ = tell_after(lease_patience, [this] { on_event(instance_event::leases_late{}); });
+}
+
+void instance_actor::perform(instance_action::defer_destroy&) {
+    deps_.owner->warning("plugin '" + spec_.id + "' has stopped, but the host still holds an interface of it; it is destroyed when that is released");
+    inc_->on_leases_gone([inc = inc_, lane = lane_] {
+        lane->run([inc] { return inc->destroy(); }, destroy_patience, [inc](step_result r) {
+            if (r.outcome != step_outcome::ok) live_instance::bury(inc);
+        });
+    });
+}
+
+void instance_actor::perform(instance_action::abandon&) { live_instance::bury(inc_); }
+
+void instance_actor::perform(instance_action::moved& a) {
+    {
+        std::lock_guard lock(mutex_);
+        phase_ = a.to;
+    }
+    deps_.owner->moved(serial_, a.to, a.reason);
+}
+
+void instance_actor::perform(instance_action::finished& a) {
+    using supervise::exit_kind;
+    if (spec_.unload && !a.hang && inc_->gen) {
+        auto g = inc_->gen;
+        forget();
+        lane_->run([g, files = deps_.files, owner = deps_.owner]() -> step_result {
+            if (auto gone = files->unload(g); !gone) owner->warning("not unloaded: " + gone.error().message);
+            return {};
+        }, destroy_patience, [](step_result) {});
+    }
+    deps_.owner->ended(serial_, a, refused_);
+    supervise::exit_reason reason{exit_kind::error, 0, a.why};
+    if (a.asked) reason = {exit_kind::shutdown, 0, {}};
+    else if (a.hang) reason = {exit_kind::hang, 0, a.why};
+    else if (!a.was_ready) reason = {exit_kind::start_failure, refused_ ? code_refused : 0, a.why};
+    reported_ = true;
+    ctx_.exited(reason);
+    exit(reason.kind == exit_kind::shutdown ? reason : supervise::exit_reason{exit_kind::normal, 0, {}});
+}
+
+void instance_actor::on_exit(const supervise::exit_reason& why) noexcept {
+    try {
+        if (!reported_) {  // a defect of the host: an exception in a turn. The incarnation may be in any state: never touch it again.
+            live_instance::bury(inc_);
+            deps_.owner->withdrawn(*inc_);
+            inc_->end_calls(why.text());
+            deps_.owner->ended(serial_, {true, false, false, why.text()}, false);
+            ctx_.exited({supervise::exit_kind::error, 0, why.text()});
+        }
+    } catch (...) {  // out of memory on the last metres
+    }
+    forget();
+}
+
+/// Lets go of everything that knows this actor.
+void instance_actor::forget() noexcept {
+    crash_->close();
+    inc_.reset();
+    lease_deadline_.cancel();
+    std::shared_ptr<services> host;  // both destroyed outside the lock
+    supervise::ref<supervise::supervisor> workers;
+    std::lock_guard lock(mutex_);
+    host = std::move(services_);
+    workers = std::exchange(workers_, {});
+}
+
+void instance_actor::describe(json& node) const {
+    supervise::ref<supervise::supervisor> workers;
+    std::shared_ptr<services> host;
+    {
+        std::lock_guard lock(mutex_);
+        node["phase"] = std::string(to_string(phase_));
+        workers = workers_;
+        host = services_;
+    }
+    node["use"] = spec_.use;
+    node["strategy"] = std::string(supervise::to_string(spec_.supervision.how));
+    if (host) node["holds"] = host->describe();
+    if (!workers) return;
+    auto tree = workers->tree();
+    node["children"] = std::move(tree["children"]);
+}
+
+}  // namespace holdfast::plugins::detail

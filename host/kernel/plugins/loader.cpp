@@ -1,0 +1,152 @@
+// Why each step: reference "Plugin ABI". A copy under a new name per version, because dlopen of a path it has seen returns the old
+// library. A copy on disk and not a memfd, so that backtraces and debuggers find the file, and because /proc/self/fd/N repeats.
+#define BOOST_DLL_USE_STD_FS
+#include "kernel/plugins/loader.hpp"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/dll/shared_library.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include "kernel/plugins/abi_errors.hpp"
+#include "kernel/plugins/detail/files.hpp"
+#include "kernel/plugins/detail/tables.hpp"
+
+namespace holdfast::plugins {
+
+struct generation::library {
+    boost::dll::shared_library handle;
+};
+
+generation::~generation() {
+    // Reached after unload() only, or at the end of the process: then the library stays mapped (see the class comment).
+    if (library_ && library_->handle.is_loaded()) (void)library_.release();
+}
+
+result<void> generation::initialise() {
+    std::lock_guard lock(init_mutex_);
+    if (init_ == init_state::done) return {};
+    if (init_ == init_state::failed) return tl::unexpected<error>(init_error_);
+    // An exception leaves not_yet: the next instance tries again.
+    hf_error err = empty_hf_error();
+    const auto rc = entry_.init(&err);
+    if (rc == HF_OK) {
+        init_ = init_state::done;
+        return {};
+    }
+    return tl::unexpected<error>(from_abi(rc, &err));
+}
+
+result<std::shared_ptr<loader>> loader::create(std::string runtime_dir) {
+    const std::string dir = runtime_dir + "/generations";
+    if (auto made = detail::private_directory(dir); !made) return tl::unexpected<error>(made.error());
+    // "<pid>-<n>-<id>.so": of a process that is gone, or of an earlier one with our number.
+    if (DIR* d = opendir(dir.c_str())) {
+        while (const dirent* e = readdir(d)) {
+            char* end = nullptr;
+            const long pid = std::strtol(e->d_name, &end, 10);
+            if (pid > 0 && *end == '-' && pid != getpid() && kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH)
+                unlinkat(dirfd(d), e->d_name, 0);
+        }
+        closedir(d);
+    }
+    return std::shared_ptr<loader>(new loader(dir));
+}
+
+result<std::shared_ptr<generation>> loader::load(const verified_plugin& v, const std::string& name) {
+    auto refuse = [&](const char* check, std::string why) {
+        return fail(errc::plugin_refused, "plugin '" + name + "' (" + v.path + "): check '" + check + "' failed: " + why);
+    };
+    std::string path;
+    std::uint64_t number = 0;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& g : all_)
+            if (g->sha256_ == v.sha256) return g;
+        static std::atomic<std::uint64_t> last{0};  // of the process: several loaders may share a directory
+        number = ++last;
+        path = dir_ + "/" + std::to_string(getpid()) + "-" + std::to_string(number) + "-" + v.about.id + ".so";
+    }
+    const int to = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0700);
+    if (to < 0 && errno == EEXIST) {  // left by a process that had our number
+        unlink(path.c_str());
+        return load(v, name);
+    }
+    if (to < 0) return refuse("load", "no private copy " + path + ": " + std::strerror(errno));
+    auto hash = detail::hash_and_copy(*v.file, to);
+    if (close(to) != 0 && hash) hash = fail(errc::io_error, std::strerror(errno));
+    if (!hash || *hash != v.sha256) {
+        unlink(path.c_str());
+        return refuse("sha256", hash ? "the file changed while it was loaded; start it again" : hash.error().message);
+    }
+
+    auto g = std::shared_ptr<generation>(new generation);
+    g->about_ = v.about;
+    g->sha256_ = v.sha256;
+    g->path_ = path;
+    g->number_ = number;
+    g->library_ = std::make_unique<generation::library>();
+    // rtld_now: a missing symbol is found here and not in the middle of a call. rtld_local: its symbols are nobody else's.
+    boost::dll::fs::error_code ec;
+    g->library_->handle.load(boost::dll::fs::path(path), ec, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
+    if (ec || !g->library_->handle.is_loaded()) {
+        const char* words = dlerror();
+        unlink(path.c_str());
+        return refuse("load", words ? std::string(words) : ec.message());
+    }
+    if (!g->library_->handle.has(entry_symbol)) return refuse("entry", "it does not export hf_plugin_entry_v1");
+    auto entry = detail::complete_entry(&g->library_->handle.get<const hf_entry>(entry_symbol));
+    if (!entry) return refuse("entry", entry.error().message);
+    if (entry->abi < v.about.abi_min || entry->abi > v.about.abi_max)
+        return refuse("abi", "its entry table speaks ABI " + std::to_string(entry->abi) + ", its manifest says " + std::to_string(v.about.abi_min) + " to " + std::to_string(v.about.abi_max));
+    g->entry_ = *entry;
+    std::lock_guard lock(mutex_);
+    for (const auto& other : all_)
+        if (other->sha256_ == v.sha256) return other;  // two instances at the same moment: the second copy stays mapped, unused
+    all_.push_back(g);
+    return g;
+}
+
+result<void> loader::unload(const std::shared_ptr<generation>& g) {
+    {
+        std::lock_guard lock(mutex_);
+        if (g->kept_for_ever()) return fail(errc::forbidden, "a thread may still be inside " + g->path_);
+        if (g->users() != 0) return fail(errc::running, std::to_string(g->users()) + " instances still use " + g->path_);
+        std::erase(all_, g);  // nobody gets it from load() any more
+        if (g->users() != 0) {
+            all_.push_back(g);
+            return fail(errc::running, "an instance has just begun to use " + g->path_);
+        }
+    }
+    std::lock_guard lock(g->init_mutex_);
+    if (g->init_ == generation::init_state::done) {
+        try {
+            g->entry_.deinit();
+        } catch (...) {
+            g->keep_for_ever();
+            return fail(errc::plugin_failed, "deinit threw; " + g->path_ + " stays loaded");
+        }
+    }
+    const std::string path = g->library_->handle.location().string();
+    g->library_->handle.unload();
+    unlink(g->path_.c_str());
+    if (void* still = dlopen(path.c_str(), RTLD_NOLOAD | RTLD_LAZY)) {
+        dlclose(still);
+        return fail(errc::unavailable, "dlclose left " + path + " resident: it uses thread-local storage or unique symbols");
+    }
+    return {};
+}
+
+std::size_t loader::loaded() const {
+    std::lock_guard lock(mutex_);
+    return all_.size();
+}
+
+}  // namespace holdfast::plugins
