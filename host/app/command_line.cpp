@@ -10,7 +10,7 @@
 namespace holdfast::app {
 namespace {
 
-constexpr const char* footer = R"(
+constexpr const char* footer = R"txt(
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 configuration has problems, 4 no host is running, 5 denied,
 75 the guardian gave up restarting a host that kept crashing.
 
@@ -23,7 +23,7 @@ Examples:
   holdfast chat -m "what time is it?" --yes      one answer, tools approved
   holdfast servers --json                        statuses of all MCP servers
   holdfast tool call demo echo '{"text":"hi"}'   call a tool
-  eval "$(holdfast completion bash)"             tab completion)";
+  eval "$(holdfast completion bash)"             tab completion)txt";
 
 /// Parsed values live as long as the callbacks that CLI11 runs.
 struct parsed {
