@@ -305,7 +305,7 @@ void gateway::route_api(const http_request& request, const caller& c, reply_fn r
         const std::string id = tail.substr(0, slash), what = slash == tail.npos ? "" : tail.substr(slash + 1);
         if (!id.empty() && what.empty() && get) return forward("session.get", {{"session_id", id}}, c, std::move(reply));
         if (!id.empty() && what == "messages" && get) {
-            json params = query_params(request, {"before"}, {"limit"});
+            json params = query_params(request, {}, {"before", "limit"});
             params["session_id"] = id;
             return forward("session.history", params, c, std::move(reply));
         }
