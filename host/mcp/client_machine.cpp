@@ -97,8 +97,15 @@ void client_machine::impl::on_response(rpc_response r, steady_time now, actions&
 void client_machine::impl::on_request_lost(const std::string& id, const error& why, int status, bool was_sent, steady_time now,
                                            actions& out) {
     const auto parsed = parse_json(id);
-    if (!parsed || !parsed->is_number_integer()) return;
-    const auto rpc = parsed->get<std::uint64_t>();
+    if (!parsed) return;
+    auto rpc = parsed->is_number_integer() ? parsed->get<std::uint64_t>() : 0;
+    if (parsed->is_null()) {  // some answer was lost on the way (a line too long); with one request waiting it was that one's
+        std::size_t waiting_now = 0;
+        for (const auto& [other, w] : pending)
+            if (w.what != purpose::listen && ++waiting_now == 1) rpc = other;
+        if (waiting_now != 1) return violation(counters.garbage, why.message, out);
+        ++counters.garbage;
+    }
     auto it = pending.find(rpc);
     if (it == pending.end()) return;
     const waiting w = it->second;
