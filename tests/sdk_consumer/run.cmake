@@ -1,0 +1,40 @@
+# cmake -P: see CMakeLists.txt.
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE code OUTPUT_VARIABLE out ERROR_VARIABLE out)
+  if(code)
+    string(REPLACE ";" " " command "${ARGN}")
+    message(FATAL_ERROR "failed (${code}): ${command}\n${out}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE ${WORK_DIR}/prefix ${WORK_DIR}/project ${WORK_DIR}/build)
+run(${CMAKE_COMMAND} --install ${BUILD_DIR} --component sdk --prefix ${WORK_DIR}/prefix)
+# Away from the source tree, so that nothing of it is found by accident.
+file(COPY ${SOURCE_DIR}/project DESTINATION ${WORK_DIR})
+file(COPY ${EXAMPLES_DIR}/first_plugin.cpp ${EXAMPLES_DIR}/breaker_in_c.c ${EXAMPLES_DIR}/echo_llm.cpp DESTINATION ${WORK_DIR}/project)
+run(${CMAKE_COMMAND} -S ${WORK_DIR}/project -B ${WORK_DIR}/build -G Ninja -DCMAKE_BUILD_TYPE=Release
+    -DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_CXX_COMPILER=${CXX_COMPILER})
+run(${CMAKE_COMMAND} --build ${WORK_DIR}/build)
+
+foreach(name my-first my-breaker my-llm)
+  execute_process(COMMAND ${NM} -D --defined-only -f posix ${WORK_DIR}/build/plugins/${name}.so
+      OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX REPLACE " [^\n]*" "" symbols "${symbols}")
+  string(REGEX REPLACE "\n" ";" symbols "${symbols}")
+  list(REMOVE_ITEM symbols "")
+  list(SORT symbols)
+  if(NOT symbols STREQUAL "hf_plugin_entry_v1;hf_plugin_manifest")
+    message(FATAL_ERROR "${name}.so exports: ${symbols}")
+  endif()
+endforeach()
+
+execute_process(COMMAND ${WORK_DIR}/build/my_test RESULT_VARIABLE code OUTPUT_VARIABLE out ERROR_VARIABLE out)
+if(code)
+  message(FATAL_ERROR "the consumer's test failed:\n${out}")
+endif()
+run(${WORK_DIR}/prefix/bin/holdfast-contract ${WORK_DIR}/build/plugins/my-breaker.so)
+run(${CMAKE_COMMAND} --install ${WORK_DIR}/build --prefix ${WORK_DIR}/prefix)
+file(GLOB_RECURSE installed ${WORK_DIR}/prefix/*/holdfast/plugins/my-llm.so)
+if(NOT installed)
+  message(FATAL_ERROR "my-llm.so was not installed under holdfast/plugins")
+endif()
