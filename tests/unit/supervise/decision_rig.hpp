@@ -40,7 +40,7 @@ class rig {
     void feed(E e) {
         std::vector<supervisor_action> out;
         decision.on(std::move(e), now, out);
-        for (auto& a : out) std::visit([this](auto& x) { note(x); }, a);
+        for (auto& a : out) std::visit([this](auto& x) { this->note(x); }, a);
     }
     child_view at(const std::string& id) const { return decision.find(id).value(); }
     bool has(const std::string& id) const { return decision.find(id).has_value(); }
