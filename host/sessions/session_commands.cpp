@@ -81,8 +81,10 @@ void session_actor::command_servers(const command_line& c, reply done) {
         return submit(std::move(change), saying(c.rest == "all" ? "This session sees all servers." : "This session sees: " + joined(c.words), std::move(done)), false);
     }
     std::map<std::string, int> counts;
-    if (services_.tools)
-        for (const auto& t : services_.tools->tools()->tools) ++counts[t.server];
+    if (services_.tools) {
+        const auto tools = services_.tools->tools();
+        for (const auto& t : tools->tools) ++counts[t.server];
+    }
     std::string text = state_.config.servers.empty() ? "This session sees all servers." : "This session sees only: " + joined(state_.config.servers);
     for (const auto& [server, n] : counts) text += "\n  " + server + "  " + std::to_string(n) + " tools";
     done(json{{"text", text}, {"data", {{"servers", counts}, {"only", state_.config.servers}}}});

@@ -401,8 +401,8 @@ void directory_impl::stopped_one() {
     {
         std::lock_guard lock(mutex_);
         if (!stop_) return;
-        while (!stop_->left.empty() && (stop_->asked.size() < at_once || !stop_->asked.front()->alive())) {
-            if (stop_->asked.size() >= at_once) stop_->asked.pop_front();
+        std::erase_if(stop_->asked, [](const auto& a) { return !a->alive(); });
+        while (!stop_->left.empty() && stop_->asked.size() < at_once) {
             next.push_back(stop_->left.front());
             stop_->asked.push_back(next.back());
             stop_->left.pop_front();
