@@ -120,7 +120,7 @@ int interactive_chat(control_client& host, const common_options&, const std::str
     plugins::plugin_spec spec;
     spec.id = instance_id;
     spec.use = "ui-tui";
-    spec.settings = {{"session", session}, {"approve_all", yes}};
+    spec.settings = {{"session", session}, {"approve_all", yes}, {"quit_at_end", true}};
     auto up = supervise::await<plugins::plugin_info>(seconds(20), [&](auto done) { (*set)->add(spec, std::move(done)); });
     int code = exit_ok;
     if (!up) {

@@ -1,0 +1,184 @@
+#include "ui-tui/chat_view.hpp"
+
+#include <algorithm>
+
+namespace holdfast::tui {
+namespace {
+
+constexpr const char* bold = "\x1b[1m";
+constexpr const char* dim = "\x1b[2m";
+constexpr const char* yellow = "\x1b[33m";
+constexpr const char* red = "\x1b[31m";
+constexpr const char* cyan = "\x1b[36m";
+
+std::string text_of(const json& o, const char* key, std::string fallback = {}) {
+    if (!o.is_object()) return fallback;
+    const auto it = o.find(key);
+    return it != o.end() && it->is_string() ? it->get<std::string>() : fallback;
+}
+std::uint64_t number_of(const json& o, const char* key) {
+    const auto it = o.is_object() ? o.find(key) : o.end();
+    return it != o.end() && it->is_number_integer() ? it->get<std::uint64_t>() : 0;
+}
+const json& part(const json& o, const char* key) {
+    static const json none;
+    const auto it = o.is_object() ? o.find(key) : o.end();
+    return it != o.end() ? *it : none;
+}
+std::string compact(const json& v, std::size_t most = 400) {
+    std::string s = v.dump(-1, ' ', false, json::error_handler_t::replace);
+    if (s.size() > most) s = s.substr(0, most) + "…";
+    return s;
+}
+std::string lower(std::string s) {
+    s.erase(0, s.find_first_not_of(" \t"));
+    s.erase(s.find_last_not_of(" \t\r") + 1);
+    std::transform(s.begin(), s.end(), s.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return s;
+}
+
+/// A plain line as the content of a form: JSON as it is, else the one property there is.
+json form_content(const json& schema, const std::string& line) {
+    json parsed = json::parse(line, nullptr, false);
+    if (parsed.is_object()) return parsed;
+    const json& properties = part(schema, "properties");
+    if (!properties.is_object() || properties.size() != 1) return nullptr;
+    const std::string type = text_of(properties.begin().value(), "type", "string");
+    if (type == "string") return {{properties.begin().key(), line}};
+    if (parsed.is_discarded()) return nullptr;
+    return {{properties.begin().key(), parsed}};
+}
+
+}  // namespace
+
+answer read_answer(const request& r, const std::string& line) {
+    const std::string word = lower(line);
+    if (r.is_input) {
+        if (word == "/decline" || word == "/cancel") return {true, "", {{"action", word.substr(1)}}};
+        const json content = form_content(r.schema, line);
+        if (content.is_object()) return {true, "", {{"action", "accept"}, {"content", content}}};
+        return {false, "type the values as a JSON object such as " + compact(part(r.schema, "properties"), 200) + ", or /decline", {}};
+    }
+    if (word == "y" || word == "yes") return {true, "", {{"decision", "allow_once"}}};
+    if (word == "a" || word == "always") return {true, "", {{"decision", "allow_always"}}};
+    if (word == "n" || word == "no") return {true, "", {{"decision", "deny"}}};
+    return {false, "please answer y (once), a (always) or n (no)", {}};
+}
+
+void chat_view::add(std::vector<styled>& out, std::string text, const char* style) { out.push_back({std::move(text), style}); }
+
+void chat_view::end_stream(std::vector<styled>& out) {
+    if (std::exchange(streaming_, false)) add(out, "\n");
+    stream_shown_ = 0;
+    stream_id_.clear();
+}
+
+void chat_view::show_message(std::vector<styled>& out, const json& m) {
+    const std::string role = text_of(m, "role");
+    const std::string text = text_of(m, "text");
+    if (role == "user") return add(out, "> " + text + "\n", bold);
+    if (role == "assistant" && !text.empty()) add(out, text + (text_of(m, "status") == "interrupted" ? " [interrupted]" : "") + "\n");
+    for (const json& call : part(m, "tool_calls")) add(out, "  [" + text_of(call, "server") + "/" + text_of(call, "tool") + ": " + text_of(call, "status") + "]\n", dim);
+}
+
+void chat_view::ask(std::vector<styled>& out, const json& e) {
+    request r;
+    r.id = text_of(e, "request_id");
+    r.is_input = text_of(e, "kind") == "input";
+    r.prompt = text_of(e, "prompt");
+    r.arguments = compact(part(e, "arguments"));
+    r.schema = part(e, "schema");
+    if (std::any_of(requests_.begin(), requests_.end(), [&](const request& x) { return x.id == r.id; })) return;
+    add(out, (r.is_input ? "? " : "! ") + r.prompt + "\n", yellow);
+    if (!r.is_input && !part(e, "arguments").is_null()) add(out, "  arguments: " + r.arguments + "\n", dim);
+    requests_.push_back(std::move(r));
+}
+
+void chat_view::forget(const std::string& id) {
+    std::erase_if(requests_, [&](const request& r) { return r.id == id; });
+}
+
+std::string chat_view::prompt() const {
+    if (!requests_.empty()) return requests_.front().is_input ? "answer> " : "allow? [y/a/n] ";
+    if (state_ == "idle") return "> ";
+    return state_ + "> ";
+}
+
+std::vector<styled> chat_view::attach(const json& snapshot, bool show_history) {
+    std::vector<styled> out;
+    end_stream(out);
+    const bool resumed = epoch_ == number_of(snapshot, "epoch") && seq_ > 0;
+    requests_.clear();
+    state_ = text_of(snapshot, "state", "idle");
+    if (!resumed) {
+        epoch_ = number_of(snapshot, "epoch");
+        seq_ = number_of(snapshot, "seq");
+        if (show_history)
+            for (const json& m : part(snapshot, "messages")) show_message(out, m);
+        if (const json& stream = part(snapshot, "stream"); stream.is_object()) {
+            stream_id_ = text_of(stream, "message_id");
+            const std::string text = text_of(stream, "text");
+            stream_shown_ = text.size();
+            streaming_ = !text.empty();
+            add(out, text);
+        }
+    }
+    for (const json& p : part(snapshot, "pending")) ask(out, p);
+    return out;
+}
+
+std::vector<styled> chat_view::on_event(const json& e) {
+    std::vector<styled> out;
+    const std::string type = text_of(e, "type");
+    const std::uint64_t seq = number_of(e, "seq");
+    if (type == "gap" || type == "epoch" || type == "closed") return out;  // the caller attaches anew
+    if (seq <= seq_) return out;
+    seq_ = seq;
+    if (type == "MessageAdded") {
+        const json& m = part(e, "message");
+        if (text_of(m, "role") == "user") {
+            end_stream(out);
+            show_message(out, m);
+        }
+    } else if (type == "StreamChunkReceived") {
+        if (stream_id_ != text_of(e, "message_id")) {
+            end_stream(out);
+            stream_id_ = text_of(e, "message_id");
+        }
+        const std::string chunk = text_of(e, "chunk");
+        streaming_ = true;
+        stream_shown_ += chunk.size();
+        add(out, chunk);
+    } else if (type == "StreamCompleted") {
+        const std::string whole = text_of(e, "final_content");
+        // What no chunk has shown (an answer that did not stream, or one taken over half way).
+        if (stream_shown_ == 0 && !whole.empty()) {
+            add(out, whole);
+            streaming_ = true;
+        }
+        end_stream(out);
+    } else if (type == "PermissionRequired") {
+        end_stream(out);
+        ask(out, e);
+    } else if (type == "PermissionResolved") {
+        const bool ours = std::any_of(requests_.begin(), requests_.end(), [&](const request& r) { return r.id == text_of(e, "request_id"); });
+        forget(text_of(e, "request_id"));
+        if (ours) add(out, "  " + text_of(e, "decision") + " by " + text_of(e, "resolved_by", "somebody") + "\n", dim);
+    } else if (type == "MCPToolExecuted") {
+        end_stream(out);
+        add(out, "  [" + text_of(e, "server_name") + "/" + text_of(e, "tool_name") + ": " + text_of(e, "status", "result") + "]\n", cyan);
+    } else if (type == "SessionStateChanged") {
+        state_ = text_of(e, "new_state", state_);
+    } else if (type == "ErrorOccurred") {
+        end_stream(out);
+        add(out, text_of(e, "error_type") + ": " + text_of(e, "message") + "\n", red);
+    } else if (type == "SessionEnded") {
+        end_stream(out);
+        add(out, "the session has ended: " + text_of(e, "reason") + "\n", red);
+        state_ = "idle";
+        requests_.clear();
+    }
+    return out;
+}
+
+}  // namespace holdfast::tui
