@@ -192,16 +192,13 @@ class simulation {
     void wind_down() {
         life& l = *life_;
         while (!l.model->pending.empty() && !l.store->dead) {
-            l.model->next = l.model->pending.begin()->first;
-            l.model->end(text_answer("end"));
+            l.model->end(text_answer("end"), l.model->pending.begin()->first);
             l.run();
         }
         while (!l.tools->pending.empty() && !l.store->dead) {
-            l.tools->next = l.tools->pending.begin()->first;
-            l.tools->finish(text_result());
+            l.tools->finish(text_result(), true, l.tools->pending.begin()->first);
             l.run();
         }
-        l.tools->next = l.model->next = 1'000'000 + static_cast<std::uint64_t>(calls_) + ++offset_;
         for (const char* id : {"s1", "s2"}) resolve(id, 1);
     }
 
@@ -215,7 +212,6 @@ class simulation {
     std::map<std::string, std::string> acknowledged_;  // "session key" → message id
     milliseconds later_{0};
     int keys_ = 0, calls_ = 0;
-    std::uint64_t offset_ = 0;
 };
 
 TEST(crash_simulation, every_durable_write_of_many_runs_may_be_the_last) {

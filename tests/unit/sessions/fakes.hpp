@@ -177,9 +177,11 @@ class fake_model final : public plugins::call_port {
         c.done(fail(errc::cancelled, "cancelled"));
     }
     void speak(const std::string& text) { pending.at(next).chunk(json{{"type", "text"}, {"text", text}}); }
-    void end(result<json> r) {
-        chat c = std::move(pending.at(next));
-        pending.erase(next);
+    /// id 0: the newest.
+    void end(result<json> r, std::uint64_t id = 0) {
+        if (id == 0) id = next;
+        chat c = std::move(pending.at(id));
+        pending.erase(id);
         c.done(std::move(r));
     }
     bool asked() const { return pending.count(next) > 0; }
@@ -217,9 +219,10 @@ class fake_tools final : public servers::tool_port {
     }
     void answer_input(std::uint64_t, const std::string& key, json response) override { answers.emplace_back(key, std::move(response)); }
     void cancel(std::uint64_t id) override { cancelled.push_back(id); }
-    void finish(result<json> r, bool sent = true) {
-        auto p = std::move(pending.at(next));
-        pending.erase(next);
+    void finish(result<json> r, bool sent = true, std::uint64_t id = 0) {
+        if (id == 0) id = next;
+        auto p = std::move(pending.at(id));
+        pending.erase(id);
         p.second.done(std::move(r), sent);
     }
 
