@@ -1,0 +1,229 @@
+#pragma once
+// A host for one UI plugin, loaded from its file through the C ABI: methods are scripted, events are kept and replayed, workers are
+// real threads.
+#include <dlfcn.h>
+
+#include <condition_variable>
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <thread>
+
+#include "holdfast/abi/plugin.h"
+#include "holdfast/ext/api.h"
+#include "holdfast/ext/events.h"
+#include "holdfast/ext/log.h"
+#include "holdfast/ext/ui.h"
+#include "holdfast/ext/worker.h"
+#include "holdfast/status.hpp"
+
+namespace holdfast::test {
+using nlohmann::json;
+
+class scripted_host {
+  public:
+    using answer = std::function<void(json result)>;             ///< success
+    using failure = std::function<void(std::int32_t, json error)>;  ///< HF_E_ code and the uniform error
+    struct call {
+        std::string method;
+        json params, identity;
+        answer done;
+        failure fail;
+    };
+    using script = std::function<void(call)>;
+
+    std::string token = "0123456789abcdef0123456789abcdef";
+
+    scripted_host() {
+        raw_.size = sizeof raw_;
+        raw_.abi = HF_ABI_VERSION;
+        raw_.ctx = this;
+        raw_.log_level = &log_level_;
+        raw_.instance_id = sdk::str("web");
+        raw_.get_ext = [](void* ctx, hf_str id) { return static_cast<scripted_host*>(ctx)->ext(sdk::view(id)); };
+        log_ = {sizeof log_, 0, [](void* ctx, std::int32_t, hf_str m, hf_bytes f) { static_cast<scripted_host*>(ctx)->on_log(m, f); }};
+        api_ = {sizeof api_, 0, &on_submit, [](void*, std::uint64_t) {}, &on_describe, &on_authenticate};
+        events_ = {sizeof events_, 0, [](void*, hf_bytes, hf_error*) -> std::int32_t { return HF_OK; }, &on_subscribe, &on_unsubscribe};
+        worker_ = {sizeof worker_, 0, &on_worker, [](void*, hf_str, hf_error*) -> std::int32_t { return HF_OK; }, [](void*, hf_str) -> std::int32_t { return HF_OK; }};
+        library_ = ::dlopen(UI_HTTP_PLUGIN, RTLD_NOW | RTLD_LOCAL);
+        if (!library_) throw std::runtime_error(::dlerror());
+        entry_ = static_cast<const hf_entry*>(::dlsym(library_, "hf_plugin_entry_v1"));
+    }
+    ~scripted_host() { stop(); }
+
+    /// Which method answers what. Before start().
+    void on(const std::string& method, script s) { scripts_[method] = std::move(s); }
+
+    /// create, init, start. Throws what the plugin said.
+    void start(const json& settings = {{"listen", "127.0.0.1:0"}}, const std::string& import = {}) {
+        const std::string text = settings.dump();
+        hf_error err = sdk::empty_error();
+        sdk::check(entry_->create(&raw_, sdk::bytes(text), &instance_, &err), err);
+        try {
+            sdk::check(instance_->init(instance_->self, &err), err);
+            ui_ = static_cast<const hf_ui*>(instance_->get_ext(instance_->self, sdk::str(HF_EXT_UI)));
+            if (!import.empty()) sdk::check(ui_->import_state(instance_->self, sdk::bytes(import), &err), err);
+            sdk::check(instance_->start(instance_->self, &err), err);
+        } catch (...) {
+            instance_->destroy(instance_->self);
+            instance_ = nullptr;
+            throw;
+        }
+    }
+    void stop() {
+        if (!instance_) return;
+        hf_error err = sdk::empty_error();
+        instance_->stop(instance_->self, &err);
+        __atomic_store_n(&stop_, 1, __ATOMIC_RELEASE);
+        for (auto& t : threads_) t.join();
+        threads_.clear();
+        instance_->destroy(instance_->self);
+        instance_ = nullptr;
+        __atomic_store_n(&stop_, 0, __ATOMIC_RELEASE);
+    }
+    json describe() { return state_of(ui_->describe); }
+    std::string export_state() { return state_of(ui_->export_state).dump(); }
+    unsigned short port() {
+        const std::string url = describe()["url"];
+        return static_cast<unsigned short>(std::stoi(url.substr(url.rfind(':') + 1)));
+    }
+
+    /// Appends an event to a topic and delivers it. Returns its number.
+    std::uint64_t publish(const std::string& topic, json event) {
+        const std::lock_guard lock(mutex_);  // deliveries in order; callbacks only queue
+        auto& log = topics_[topic];
+        const std::uint64_t seq = log.size() + 1;
+        event["topic"] = topic;
+        event["seq"] = seq;
+        event["epoch"] = 1;
+        if (!event.contains("timestamp")) event["timestamp"] = "2026-11-21T12:00:00Z";
+        log.push_back(event.dump());
+        for (auto& [id, s] : subscriptions_)
+            if (matches(s.topic, topic)) s.sink.on_event(s.sink.ctx, sdk::bytes(log.back()));
+        return seq;
+    }
+    std::size_t subscriptions() {
+        const std::lock_guard lock(mutex_);
+        return subscriptions_.size();
+    }
+    std::uint64_t last_seq(const std::string& topic) {
+        const std::lock_guard lock(mutex_);
+        return topics_[topic].size();
+    }
+    std::vector<json> calls(const std::string& method) {
+        const std::lock_guard lock(calls_mutex_);
+        return calls_[method];
+    }
+
+  private:
+    struct subscription {
+        std::string topic;
+        hf_event_sink sink;
+    };
+    static scripted_host& at(void* ctx) { return *static_cast<scripted_host*>(ctx); }
+    static bool matches(const std::string& pattern, const std::string& topic) {
+        return pattern == topic || (!pattern.empty() && pattern.back() == '*' && topic.compare(0, pattern.size() - 1, pattern, 0, pattern.size() - 1) == 0);
+    }
+    template <class F>
+    json state_of(F f) {
+        sdk::buffer out;
+        hf_error err = sdk::empty_error();
+        sdk::check(f(instance_->self, out.out(), &err), err);
+        return json::parse(out.text());
+    }
+    const void* ext(std::string_view id) const {
+        if (id == HF_EXT_LOG) return &log_;
+        if (id == HF_EXT_API) return &api_;
+        if (id == HF_EXT_EVENTS) return &events_;
+        if (id == HF_EXT_WORKER) return &worker_;
+        return nullptr;
+    }
+    void on_log(hf_str, hf_bytes) {}
+
+    static std::int32_t on_submit(void* ctx, const hf_call* c, hf_error*) {
+        scripted_host& host = at(ctx);
+        const json request = json::parse(sdk::view(c->request));
+        call out;
+        out.method = sdk::view(c->method);
+        out.params = request.value("params", json::object());
+        out.identity = request.value("identity", json::object());
+        const hf_call kept = *c;
+        out.done = [kept](json result) { kept.on_done(kept.ctx, kept.id, nullptr, sdk::bytes(result.dump())); };
+        out.fail = [kept](std::int32_t code, json error) {
+            hf_error e = sdk::empty_error();
+            sdk::fill(&e, code, error.value("message", "failed"));
+            kept.on_done(kept.ctx, kept.id, &e, sdk::bytes(error.dump()));
+        };
+        {
+            const std::lock_guard lock(host.calls_mutex_);
+            host.calls_[out.method].push_back({{"params", out.params}, {"identity", out.identity}});
+        }
+        const auto found = host.scripts_.find(out.method);
+        if (found == host.scripts_.end()) out.fail(HF_E_NOT_FOUND, {{"code", "not_found"}, {"message", "no method " + out.method}});
+        else found->second(std::move(out));
+        return HF_PENDING;
+    }
+    static std::int32_t on_describe(void*, hf_buf* out, hf_error*) {
+        sdk::give(out, R"({"openapi":"3.1.0"})");
+        return HF_OK;
+    }
+    static std::int32_t on_authenticate(void* ctx, hf_str token, hf_buf* identity, hf_error* err) {
+        if (sdk::view(token) != at(ctx).token) return sdk::fill(err, HF_E_AUTH, "a valid token is needed");
+        sdk::give(identity, R"({"user":"local","role":"admin"})");
+        return HF_OK;
+    }
+    static std::int32_t on_subscribe(void* ctx, hf_bytes options, const hf_event_sink* sink, std::uint64_t* id, std::uint64_t* seq, hf_error* err) {
+        scripted_host& host = at(ctx);
+        const json o = json::parse(sdk::view(options));
+        if (o.value("policy", "disconnect") == "nonsense") return sdk::fill(err, HF_E_INVALID, "policy: expected disconnect or drop_oldest");
+        const std::lock_guard lock(host.mutex_);
+        const std::string topic = o["topic"];
+        *id = ++host.last_subscription_;
+        host.subscriptions_[*id] = {topic, *sink};
+        const auto& log = host.topics_[topic];
+        *seq = log.size();
+        if (o.contains("from"))
+            for (std::size_t i = std::max<std::size_t>(1, o["from"].get<std::size_t>()); i <= log.size(); ++i) sink->on_event(sink->ctx, sdk::bytes(log[i - 1]));
+        return HF_OK;
+    }
+    static void on_unsubscribe(void* ctx, std::uint64_t id) {
+        const std::lock_guard lock(at(ctx).mutex_);
+        at(ctx).subscriptions_.erase(id);
+    }
+    static std::int32_t on_worker(void* ctx, const hf_worker_spec* spec, hf_error*) {
+        scripted_host& host = at(ctx);
+        host.threads_.emplace_back([&host, run = spec->run, arg = spec->arg] {
+            hf_worker_ctl ctl{};
+            ctl.size = sizeof ctl;
+            ctl.incarnation = 1;
+            ctl.stop = &host.stop_;
+            ctl.beat = &host.beat_;
+            hf_error err = sdk::empty_error();
+            run(arg, &ctl, &err);
+        });
+        return HF_OK;
+    }
+
+    hf_host raw_{};
+    std::int32_t log_level_ = HF_LOG_INFO;
+    hf_log log_{};
+    hf_api api_{};
+    hf_events events_{};
+    hf_worker worker_{};
+    void* library_ = nullptr;
+    const hf_entry* entry_ = nullptr;
+    const hf_instance* instance_ = nullptr;
+    const hf_ui* ui_ = nullptr;
+    std::map<std::string, script> scripts_;
+    std::mutex calls_mutex_;
+    std::map<std::string, std::vector<json>> calls_;
+    std::mutex mutex_;  // events
+    std::map<std::string, std::deque<std::string>> topics_;
+    std::map<std::uint64_t, subscription> subscriptions_;
+    std::uint64_t last_subscription_ = 0;
+    std::vector<std::thread> threads_;
+    std::int32_t stop_ = 0;
+    std::uint64_t beat_ = 0;
+};
+
+}  // namespace holdfast::test
