@@ -217,7 +217,7 @@ export class StatusView {
       h('td', null, downtime ? ago(downtime * 1000) : '—'),
       h('td', null, this.eta(r)),
       h('td', null, r.last_check ? clockTime(r.last_check) || text(r.last_check) : '—'),
-      h('td', { class: 'actions' }, ACTIONS.map((a) => h('button', { 'data-act': `${name}/${a}`, 'aria-disabled': states[a].disabled ? 'true' : null, class: states[a].disabled ? 'off' : '', title: states[a].tooltip, 'aria-label': `${a} ${name}: ${states[a].tooltip}`, onclick: () => !states[a].disabled && this.act(`server/${name}`, `server.${a}`, { name }, `${name}: ${a} done`) }, a))));
+      h('td', { class: 'actions' }, ACTIONS.map((a) => h('button', { 'data-act': `server/${name}/${a}`, 'aria-disabled': states[a].disabled ? 'true' : null, class: states[a].disabled ? 'off' : '', title: states[a].tooltip, 'aria-label': `${a} ${name}: ${states[a].tooltip}`, onclick: () => !states[a].disabled && this.act(`server/${name}`, `server.${a}`, { name }, `${name}: ${a} done`) }, a))));
   }
 
   eta(r) {
@@ -241,7 +241,7 @@ export class StatusView {
           const admin = this.app.person.role === 'admin';
           const running = r.state === 'active';
           const why = offline ? 'Dashboard offline' : !admin ? 'Only administrators may do this' : this.busy.has(`plugin/${id}`) ? 'Working on it...' : '';
-          const button = (action, enabled, tip) => h('button', { 'data-act': `${id}/${action}`, 'aria-disabled': why || !enabled ? 'true' : null, class: why || !enabled ? 'off' : '', title: why || tip, onclick: () => !why && enabled && this.act(`plugin/${id}`, `plugin.${action}`, { id }, `${id}: ${action} done`) }, action);
+          const button = (action, enabled, tip) => h('button', { 'data-act': `plugin/${id}/${action}`, 'aria-disabled': why || !enabled ? 'true' : null, class: why || !enabled ? 'off' : '', title: why || tip, onclick: () => !why && enabled && this.act(`plugin/${id}`, `plugin.${action}`, { id }, `${id}: ${action} done`) }, action);
           return h('tr', { 'data-plugin': id },
             h('th', { scope: 'row' }, id, h('div', { class: 'quiet' }, text(r.use))), h('td', null, text(r.kind)),
             h('td', null, h('span', { class: `pill ${text(r.state)}` }, text(r.state, 'unknown').replace(/_/g, ' ')), r.reason ? h('div', { class: 'quiet reason' }, text(r.reason)) : null),
