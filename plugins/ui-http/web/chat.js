@@ -41,7 +41,7 @@ export class ChatView {
     this.facts = h('span', { class: 'facts' });
     this.indicator = h('span', { class: 'indicator', role: 'status', 'aria-live': 'polite' });
     this.cancelButton = h('button', { hidden: true, onclick: () => this.cancel() }, 'Stop');
-    const toggle = h('button', { class: 'plain only-narrow', 'aria-controls': 'sidebar', onclick: () => this.sidebar.classList.toggle('open') }, '☰ Sessions');
+    const toggle = h('button', { class: 'plain only-narrow', 'aria-controls': 'sidebar', onclick: () => this.sidebar.classList.toggle('open') }, '☰', h('span', { class: 'visually-hidden' }, 'Sessions'));
     this.more = h('button', { class: 'plain', hidden: true, onclick: () => this.loadMore() }, 'Earlier messages');
     this.messages = h('div', { class: 'messages', role: 'log', 'aria-label': 'Messages' });
     this.asks = h('div', { class: 'asks' });
@@ -210,6 +210,13 @@ export class ChatView {
     const owner = e.message_id || e.message?.id || this.ownerOf(e.call_id);
     if (owner) this.dirty.add(owner);
     if (e.type === 'SessionConfigured' || e.type === 'StreamCompleted' || e.type === 'SessionEnded') this.refreshSoon();
+    if (e.type === 'SessionStateChanged') {
+      const row = this.sessions.find((r) => r.session_id === this.session.session_id);
+      if (row && row.state !== this.session.state) {
+        row.state = this.session.state;
+        this.paintList();
+      }
+    }
     if (e.type === 'PermissionRequired' && document.visibilityState === 'hidden') document.title = '● Holdfast: waiting for you';
     this.paint(false);
   }
