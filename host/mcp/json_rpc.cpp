@@ -43,10 +43,10 @@ result<rpc_message> decode(std::string_view text) {
         return wrong("longer than " + std::to_string(max_message_bytes) + " bytes");
     auto value = parse_json(text);
     if (!value) return wrong(value.error().message);
-    return decode(std::move(*value));
+    return decode_value(std::move(*value));
 }
 
-result<rpc_message> decode(json value) {
+result<rpc_message> decode_value(json value) {
     if (!value.is_object()) return wrong("not an object");
     if (string_or(value, "jsonrpc") != "2.0") return wrong("\"jsonrpc\" is not \"2.0\"");
     if (!value.contains("method")) return decode_response(value);

@@ -51,7 +51,7 @@ using rpc_message = std::variant<rpc_request, rpc_notification, rpc_response>;
 
 /// Errors: protocol_error, with what is wrong. Never throws.
 result<rpc_message> decode(std::string_view text);
-result<rpc_message> decode(json value);
+result<rpc_message> decode_value(json value);
 
 std::string encode_request(std::uint64_t id, std::string_view method, const json& params);
 std::string encode_notification(std::string_view method, const json& params);
