@@ -32,11 +32,15 @@ guardian_decision::verdict guardian_decision::on_host_exit(int status, bool stop
 
 namespace {
 
+constexpr auto insistence = std::chrono::seconds(2);
+
 struct guard {
     const guardian_options& options;
     int signals = -1;
     pid_t host = -1;
     int stop_requests = 0;
+    int interrupts = 0;  // Ctrl-C, in quick succession
+    steady_time last_interrupt{};
 
     void log(const std::string& line) const {
         if (options.log)
@@ -80,6 +84,18 @@ struct guard {
 
     void forward(const signalfd_siginfo& s) {
         const int sig = static_cast<int>(s.ssi_signo);
+        if (sig == SIGINT && s.ssi_code == SI_KERNEL && host > 0) {
+            // Typed on our terminal: the host, in the same process group, has it already and decides what it means (a chat cancels
+            // an answer with it). Only insistence is for us.
+            const auto now = std::chrono::steady_clock::now();
+            interrupts = now - last_interrupt < insistence ? interrupts + 1 : 1;
+            last_interrupt = now;
+            if (interrupts >= 3) {
+                ++stop_requests;
+                ::kill(host, SIGKILL);
+            }
+            return;
+        }
         if (sig == SIGTERM || sig == SIGINT) ++stop_requests;
         if (host <= 0) return;
         ::kill(host, stop_requests > 1 && (sig == SIGTERM || sig == SIGINT) ? SIGKILL : sig);
@@ -125,6 +141,9 @@ struct guard {
         if (ended > 0) log("ended " + std::to_string(ended) + " processes the host had left behind");
     }
 
+    /// Ctrl-C ended a host that does not handle it: that was meant.
+    static bool interrupted(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGINT; }
+
     int run(int argc, char** argv) {
         seeded_random random(random_seed());
         guardian_decision decision(options, random);
@@ -138,7 +157,7 @@ struct guard {
             while (!reap(status)) wait(-1);
             host = -1;
             clean_up();
-            const auto v = decision.on_host_exit(status, stop_requests > 0, started, std::chrono::steady_clock::now());
+            const auto v = decision.on_host_exit(status, stop_requests > 0 || interrupted(status), started, std::chrono::steady_clock::now());
             if (v.action == guardian_decision::verdict::what::exit) return v.exit_code;
             const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit code " + std::to_string(WEXITSTATUS(status));
             if (v.action == guardian_decision::verdict::what::give_up) {

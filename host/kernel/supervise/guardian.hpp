@@ -25,7 +25,8 @@ struct guardian_options {
 /// Call first thing in main, before any thread exists. Without host_child_flag in argv this process becomes the guardian: it
 /// re-executes /proc/self/exe with the flag inserted as argv[1], and returns the host's exit code once that ends normally. With the
 /// flag, removes it and returns host_main(argc, argv).
-/// SIGTERM, SIGINT, SIGHUP are forwarded: the first as it is, a second SIGTERM/SIGINT kills the host.
+/// SIGTERM, SIGINT, SIGHUP are forwarded: the first as it is, a second SIGTERM/SIGINT kills the host. Ctrl-C on a terminal reaches the
+/// host directly (same process group) and is not forwarded; three within 2 s kill it.
 int run_guarded(const guardian_options& options, int argc, char** argv, const std::function<int(int, char**)>& host_main);
 
 /// Pure part: what to do when the host ended.

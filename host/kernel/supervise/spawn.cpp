@@ -139,7 +139,9 @@ error explain(const shim_args& a, const process_options& o) {
         case stage::directory: return {errc::invalid_argument, "the working directory \"" + o.cwd + "\" cannot be entered: " + why};
         case stage::descriptors: return {errc::invalid_argument, "the descriptors cannot be handed over: " + why};
         case stage::exec: {
-            const std::string what = "\"" + std::string(a.path) + "\" cannot be executed: " + why;
+            std::string what = a.path;
+            what += " cannot be executed: ";
+            what += why;
             if (a.error == ENOENT || a.error == ENOTDIR) return {errc::command_not_found, what};
             if (a.error == EACCES || a.error == EPERM) return {errc::forbidden, what};
             if (a.error == ENOEXEC || a.error == E2BIG) return {errc::invalid_argument, what};

@@ -74,6 +74,17 @@ TEST(B2, attempts_reset_only_after_continuous_health) {
     EXPECT_EQ(s.next(p, mid), seconds(0));
 }
 
+TEST(B3, the_schedule_from_the_first_failure_to_the_last_probe) {
+    // Attempts that fail at once, no jitter: five while disconnected, then probes until 1800 s have passed since it was healthy.
+    std::vector<std::int64_t> attempts, probes;
+    nanoseconds t{0};
+    for (std::uint32_t k = 0; k < 5; ++k) attempts.push_back((t += base_delay(backoff_policy::server_disconnected(), k)) / seconds(1));
+    for (std::uint32_t k = 0; t + base_delay(backoff_policy::server_open(), k) < seconds(1800); ++k)
+        probes.push_back((t += base_delay(backoff_policy::server_open(), k)) / seconds(1));
+    EXPECT_EQ(attempts, (std::vector<std::int64_t>{0, 1, 3, 7, 15}));
+    EXPECT_EQ(probes, (std::vector<std::int64_t>{45, 105, 225, 465, 945, 1545}));
+}
+
 TEST(B4, the_defaults_pass_and_the_sum_is_31_seconds) {
     EXPECT_TRUE(check_budget(restart_intensity::with_backoff(), backoff_policy::worker()));
     EXPECT_TRUE(check_budget({5, seconds(31)}, backoff_policy::worker()));

@@ -38,9 +38,9 @@ class counter_gate {
 }  // namespace
 
 TEST(runtime, posted_work_runs_on_the_pool) {
-    pool_runtime rt;
     counter_gate gate;
     std::atomic<bool> on_pool{false};
+    pool_runtime rt;
     for (int i = 0; i < 1000; ++i) ASSERT_TRUE(rt.post([&] { on_pool = rt.on_pool_thread(); gate.hit(); }));
     EXPECT_TRUE(gate.wait(1000));
     EXPECT_TRUE(on_pool);
@@ -48,8 +48,8 @@ TEST(runtime, posted_work_runs_on_the_pool) {
 }
 
 TEST(runtime, T1_an_exception_in_posted_work_is_counted_and_ends_nothing) {
-    pool_runtime rt;
     counter_gate gate;
+    pool_runtime rt;
     rt.post([] { throw std::runtime_error("boom"); });
     rt.post([] { throw 7; });
     rt.post([&] { gate.hit(); });
@@ -101,17 +101,18 @@ TEST(runtime, a_delay_of_for_ever_does_not_wrap) {
 }
 
 TEST(runtime, real_timers_fire_on_the_pool) {
-    pool_runtime rt;
     counter_gate gate;
+    pool_runtime rt;
     std::vector<timer_handle> keep;
     for (int i = 0; i < 200; ++i) keep.push_back(rt.after(milliseconds(i % 5), [&] { gate.hit(); }));
     EXPECT_TRUE(gate.wait(200));
 }
 
 TEST(runtime, fd_watch_is_one_shot_until_rearmed) {
+    counter_gate gate;
+    counter_gate later;
     pool_runtime rt;
     const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    counter_gate gate;
     auto w = rt.watch_fd(fd, fd_readable, [&](std::uint32_t ready) {
         EXPECT_TRUE(ready & fd_readable);
         gate.hit();
@@ -120,7 +121,7 @@ TEST(runtime, fd_watch_is_one_shot_until_rearmed) {
     const std::uint64_t one = 1;
     ASSERT_EQ(write(fd, &one, 8), 8);
     ASSERT_TRUE(gate.wait(1));
-    counter_gate later;  // a second write without rearm is not delivered: prove it by an ordering through the same reactor
+    // A second write without rearm is not delivered: shown by an ordering through the same reactor.
     ASSERT_EQ(write(fd, &one, 8), 8);
     auto t = rt.after(milliseconds(20), [&] { later.hit(); });
     ASSERT_TRUE(later.wait(1));
@@ -142,10 +143,10 @@ TEST(runtime, a_regular_file_cannot_be_watched_and_says_so) {
 }
 
 TEST(runtime, stop_refuses_and_drops_what_is_queued) {
-    pool_runtime rt({.threads = 2});
-    auto held = std::make_shared<int>(0);
     counter_gate entered;
     std::mutex block;
+    pool_runtime rt({.threads = 2});
+    auto held = std::make_shared<int>(0);
     block.lock();
     for (int i = 0; i < 2; ++i)
         rt.post([&] {
@@ -168,10 +169,10 @@ TEST(runtime, work_is_not_stuck_behind_an_actor_that_blocks) {  // actor-framewo
       public:
         explicit blocker(runtime& r) : actor(r) {}
     };
+    counter_gate released, ran;
     pool_runtime rt({.threads = 2});
     auto slow = spawn<blocker>(rt);
     auto quick = spawn<blocker>(rt);
-    counter_gate released, ran;
     ASSERT_TRUE(slow.tell([&](blocker&) {
         // Queued from inside the pool, then this thread blocks: the other thread has to take it.
         (void)quick.tell([&](blocker&) { ran.hit(); });

@@ -171,6 +171,50 @@ TEST(supervisor, a_throwing_callback_or_start_function_does_not_end_it) {
     rt.run_until_idle();
 }
 
+TEST(supervisor, one_that_is_killed_orphans_nobody) {  // erlang/otp#3670
+    manual_runtime rt;
+    name_registry names;
+    auto s = supervisor::start(rt, "root", quick_options(strategy::one_for_one, &names), list(worker_spec("a"), worker_spec("b")));
+    rt.run_until_idle();
+    auto a = *names.find("a"), b = *names.find("b");
+    s->request_kill();
+    rt.run_until_idle();
+    EXPECT_FALSE(s->alive());
+    EXPECT_FALSE(a->alive());
+    EXPECT_FALSE(b->alive());
+    EXPECT_EQ(names.size(), 0u);
+}
+
+TEST(A1, get_or_start_from_many_threads_starts_one) {
+    pool_runtime rt({.threads = 4});
+    name_registry names;
+    auto o = quick_options(strategy::one_for_one, &names);
+    o.rules.dynamic = true;
+    auto s = supervisor::start(rt, "root", std::move(o), {});
+    std::atomic<int> made{0};
+    std::vector<std::thread> threads;
+    std::mutex m;
+    std::vector<std::uint64_t> incarnations;
+    for (int t = 0; t < 4; ++t)
+        threads.emplace_back([&] {
+            for (int i = 0; i < 50; ++i) {
+                auto r = await<child_ref>(seconds(20), [&](auto done) {
+                    s->ensure_child(actor_child("one", "session", [&](const child_context& c) -> result<actor_ref> {
+                        ++made;
+                        return actor_ref(make_actor<worker>(c.rt(), "x"));
+                    }), std::move(done));
+                });
+                ASSERT_TRUE(r);
+                std::lock_guard lock(m);
+                incarnations.push_back(r->who.incarnation());
+            }
+        });
+    for (auto& t : threads) t.join();
+    EXPECT_EQ(made, 1);
+    EXPECT_EQ(std::count(incarnations.begin(), incarnations.end(), incarnations[0]), 200);
+    EXPECT_TRUE(s->stop_and_wait(seconds(20)));
+}
+
 TEST(supervisor, a_late_start_of_a_dead_incarnation_is_killed_and_not_used) {
     struct probe final : child {
         explicit probe(int& kills) : kills(kills) {}

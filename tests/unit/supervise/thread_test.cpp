@@ -37,9 +37,9 @@ int wait_for_stop(worker_signals& s) {
 }  // namespace
 
 TEST(T1, an_exception_in_a_thread_becomes_its_exit_reason_and_it_is_replaced) {
-    pool_runtime rt;
     observed<std::vector<supervision_report>> reports;
     std::atomic<int> runs{0};
+    pool_runtime rt;
     auto s = supervisor::start(rt, "root", quick(&reports), one(thread_child("w", {}, [&](worker_signals& sig) -> int {
         if (++runs == 1) throw std::runtime_error("boom");
         if (runs == 2) throw 42;
@@ -60,8 +60,8 @@ TEST(T1, an_exception_in_a_thread_becomes_its_exit_reason_and_it_is_replaced) {
 }
 
 TEST(T1, a_thread_that_returns_ended_normally_and_a_transient_one_stays_down) {
-    pool_runtime rt;
     observed<std::vector<supervision_report>> reports;
+    pool_runtime rt;
     auto spec = thread_child("w", {}, [](worker_signals&) { return 0; });
     spec.restart = restart_type::transient;
     auto s = supervisor::start(rt, "root", quick(&reports), one(std::move(spec)));
@@ -71,9 +71,9 @@ TEST(T1, a_thread_that_returns_ended_normally_and_a_transient_one_stays_down) {
 }
 
 TEST(T2, a_thread_that_does_not_stop_is_quarantined_and_never_hangs_the_host) {
-    pool_runtime rt;
     observed<std::vector<supervision_report>> reports;
     observed<int> pinned, released, left;
+    pool_runtime rt;
     const auto before = quarantined_threads();
     worker_options options;
     options.on_quarantine = [&] { pinned.change([](int& n) { ++n; }); };
@@ -94,11 +94,11 @@ TEST(T2, a_thread_that_does_not_stop_is_quarantined_and_never_hangs_the_host) {
 }
 
 TEST(T2, a_thread_that_stops_beating_is_replaced_within_its_deadline) {
-    pool_runtime rt;
-    watchdog dog;
     observed<std::vector<supervision_report>> reports;
     observed<int> released, left;
     std::atomic<int> runs{0};
+    pool_runtime rt;
+    watchdog dog;
     worker_options options;
     options.heartbeat_deadline = milliseconds(150);
     auto s = supervisor::start(rt, "root", quick(&reports), one(thread_child("w", options, [&](worker_signals& sig) {
@@ -150,8 +150,8 @@ TEST(T2, a_late_sample_still_tells_every_stage) {
 }
 
 TEST(T3, allocation_failure_at_the_boundary_is_an_exit_reason) {
-    pool_runtime rt;
     observed<std::vector<supervision_report>> reports;
+    pool_runtime rt;
     auto spec = thread_child("w", {}, [](worker_signals&) -> int { throw std::bad_alloc(); });
     spec.restart = restart_type::temporary;
     auto s = supervisor::start(rt, "root", quick(&reports), one(std::move(spec)));
