@@ -97,7 +97,7 @@ result<command_line> expand(std::string_view typed, const alias_table& aliases) 
     std::string line(typed);
     for (unsigned depth = 0; depth <= max_alias_depth; ++depth) {
         command_line c = parse(line);
-        if (c.name.empty() && !c.rest.empty() && c.rest.front() == '/') return fail(errc::command_not_found, "an empty command; /help lists them");
+        if (const auto bare = trim(line); c.name.empty() && !bare.empty() && bare.front() == '/') return fail(errc::command_not_found, "an empty command; /help lists them");
         if (c.name.empty() || is_builtin(c.name)) return c;
         const auto found = aliases.find(c.name);
         if (found == aliases.end()) return fail(errc::command_not_found, "there is no command or alias /" + c.name + "; /help lists them");
