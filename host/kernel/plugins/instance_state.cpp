@@ -99,14 +99,15 @@ void instance_machine::advance(step done, actions& out) {
         return unwind(out);
     }
     if (fault_.empty()) {
-        static constexpr std::array<instance_phase, 5> reached{instance_phase::verified, instance_phase::loaded, instance_phase::created, instance_phase::ready, instance_phase::active};
-        move(reached[static_cast<std::size_t>(done)], {}, out);
+        static constexpr std::array<instance_phase, 4> reached{instance_phase::verified, instance_phase::loaded, instance_phase::created, instance_phase::ready};
         if (done == step::start && !stop_asked_) {
             was_ready_ = published_ = true;
-            out.push_back(instance_action::publish{});
+            out.push_back(instance_action::publish{});  // before it is said: whoever hears "active" can resolve
+            move(instance_phase::active, {}, out);
             out.push_back(instance_action::ready{});
             return;
         }
+        if (done != step::start) move(reached[static_cast<std::size_t>(done)], {}, out);
     }
     if (ending()) return unwind(out);
     run(static_cast<step>(static_cast<int>(done) + 1), out);

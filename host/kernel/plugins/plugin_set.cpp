@@ -240,6 +240,10 @@ void set_entry::quarantine_now(const std::string& why) {
                 auto me = weak.lock();
                 auto set_now = me ? me->set.lock() : nullptr;
                 if (!set_now || me->snapshot().phase != instance_phase::quarantined) return;
+                {
+                    std::lock_guard lock(me->mutex);
+                    if (!me->wanted) return;
+                }
                 set_now->begin(me, {});
             });
         }
@@ -345,14 +349,18 @@ void plugin_set::impl::forget_child(const std::shared_ptr<set_entry>& e, unique_
 }
 
 void plugin_set::impl::halt(const std::shared_ptr<set_entry>& e, unique_function<void()> then) {
+    bool was_quarantined = false;
     {
         std::lock_guard lock(e->mutex);
         e->wanted = false;
         e->quarantine.cancel();
+        was_quarantined = e->info.phase == instance_phase::quarantined;
     }
-    auto finished = [e, then = std::move(then)]() mutable {
+    auto finished = [e, was_quarantined, then = std::move(then)]() mutable {
         const auto phase = e->snapshot().phase;
-        if (phase != instance_phase::stopped && phase != instance_phase::failed) e->move_to(instance_phase::stopped, {});
+        // Failed and quarantined while it was being stopped (it hung): that is what a person should see.
+        const bool tells_more = phase == instance_phase::failed || (phase == instance_phase::quarantined && !was_quarantined);
+        if (phase != instance_phase::stopped && !tells_more) e->move_to(instance_phase::stopped, {});
         then();
     };
     auto node = node_ref();
