@@ -1,0 +1,95 @@
+#pragma once
+// One connection to one MCP server: its exchanges, its legacy session, its listening stream.
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "holdfast/transport.hpp"
+#include "net-client/sse.hpp"
+#include "transport-http/http_config.hpp"
+#include "transport-http/message.hpp"
+
+namespace holdfast::transport_http {
+
+inline constexpr std::size_t max_exchanges = 1024;  ///< of one connection, waiting ones included
+inline constexpr int max_resumes = 5;               ///< of one broken stream, without a new event in between
+inline constexpr std::chrono::milliseconds first_reconnect{1'000}, longest_reconnect{30'000}, longest_asked_retry{300'000};
+
+/// Owner: the client's driving thread, except where said. Everything the sink hears is said on that thread.
+class link : public std::enable_shared_from_this<link> {
+  public:
+    link(net::http_client& client, server_config server, const settings& s, sdk::transport_sink sink, std::function<void()> ended)
+        : client_(client), server_(std::move(server)), settings_(s), sink_(std::move(sink)), ended_(std::move(ended)) {}
+
+    void open();
+    void deliver(std::string text, outgoing o);
+    void abandon(const std::string& id);
+    void close(sdk::time_point deadline);
+    /// Ends it at once; also after the driving thread has ended. Does not call `ended`.
+    void drop(const sdk::status& why);
+
+    std::atomic<bool> accepting{true};      ///< [any]
+    std::atomic<std::size_t> load{0};       ///< [any] accepted and not yet ended exchanges
+
+  private:
+    // One message on its way and what comes back: a POST, and the GETs that resume its stream.
+    struct exchange {
+        outgoing out;
+        std::string text;
+        std::uint64_t transfer = 0;
+        int status = 0;
+        bool events = false, with_session = false, resumed = false;
+        bool over = false;  // answered, failed or abandoned: whatever still comes is ignored
+        std::string body, session, last_event_id;
+        net::sse_parser sse;
+        int resumes = 0;
+    };
+    using exchange_ptr = std::shared_ptr<exchange>;  // owners: exchanges_, and the callbacks of its transfer
+
+    void begin(const exchange_ptr& x);
+    void transmit(const exchange_ptr& x, net::request r);
+    void on_headers(exchange& x, int status, const net::headers& h);
+    void on_data(const exchange_ptr& x, std::string_view bytes);
+    void on_done(const exchange_ptr& x, const net::result& r);
+    void on_refusal(const exchange_ptr& x, const net::result& r);
+    void on_loss(const exchange_ptr& x, const net::result& r);
+    void hear(const exchange_ptr& x, const std::string& text, bool whole);
+    bool resume(const exchange_ptr& x);
+    void end(const exchange_ptr& x);
+    void fail(const exchange_ptr& x, const sdk::status& why);
+    void release_held();
+    void listen();
+    void listen_again(bool heard);
+    void shut(const sdk::status& why);
+    void quiet();
+    net::request request_to_server(const char* method) const;
+    void add_session(net::headers& h) const;
+
+    net::http_client& client_;
+    const server_config server_;
+    const settings& settings_;
+    sdk::transport_sink sink_;
+    std::function<void()> ended_;
+
+    std::map<const exchange*, exchange_ptr> exchanges_;
+    std::deque<exchange_ptr> held_;  // behind notifications/initialized, which may not be overtaken
+    bool holding_ = false;
+    bool any_answer_ = false;  // the server has been reached once
+    bool closing_ = false, closed_ = false;
+    std::string session_, version_;  // of a legacy server
+
+    struct listener {
+        std::uint64_t transfer = 0;
+        int status = 0;
+        bool events = false, heard = false;
+        net::sse_parser sse;
+    };
+    std::shared_ptr<listener> listener_;  // second owner: the callbacks of its transfer
+    std::string listen_last_id_;
+    std::chrono::milliseconds listen_wait_{first_reconnect};
+};
+
+}  // namespace holdfast::transport_http

@@ -1,0 +1,99 @@
+// transport-http: MCP servers behind Streamable HTTP, of both eras. One supervised worker drives every connection.
+#include <map>
+#include <mutex>
+
+#include "transport-http/link.hpp"
+
+namespace holdfast::transport_http {
+namespace {
+
+constexpr const char* worker_name = "http";
+constexpr net::client_limits limits{512, 4096, 65'536};
+
+class http_transport final : public sdk::transport {
+  public:
+    http_transport(sdk::host& h, std::string_view text) : transport(h, text), options_(read_settings(text)), client_(limits) {}
+
+    void start() override {
+        // Transient: after interrupt() its return is final.
+        host_.workers().start({.name = worker_name, .restart = "transient", .heartbeat = std::chrono::milliseconds(10'000)}, [this](sdk::worker_ctl& ctl) {
+            client_.run([&ctl] { return ctl.stop_requested(); }, [&ctl] { ctl.beat(); });
+        });
+    }
+
+    void open(std::uint64_t conn, std::string_view config, sdk::transport_sink sink) override {
+        auto l = std::make_shared<link>(client_, read_server(config), options_, std::move(sink), [this, conn] { forget(conn); });
+        std::lock_guard lock(mutex_);
+        if (links_.count(conn)) throw sdk::plugin_error(HF_E_EXISTS, "the connection exists already");
+        if (stopped_ || !client_.post([l] { l->open(); })) throw sdk::plugin_error(HF_E_UNAVAILABLE, "the plugin is stopped or busy");
+        links_.emplace(conn, std::move(l));
+    }
+
+    void send(std::uint64_t conn, std::string_view message) override {
+        const auto l = find(conn);
+        if (!l || !l->accepting) throw sdk::plugin_error(HF_E_NOT_FOUND, "the connection is closed");
+        outgoing o = read_outgoing(message);
+        if (l->load.fetch_add(1) < max_exchanges) {
+            if (client_.post([l, text = std::string(message), o = std::move(o)]() mutable { l->deliver(std::move(text), std::move(o)); })) return;
+        }
+        l->load.fetch_sub(1);
+        throw sdk::plugin_error(HF_E_OVERLOADED, "too many messages are under way");
+    }
+
+    void abandon(std::uint64_t conn, std::string_view request_id) override {
+        if (const auto l = find(conn)) client_.post([l, id = canonical_id(request_id)] { l->abandon(id); });
+    }
+
+    void close(std::uint64_t conn, sdk::time_point deadline) override {
+        const auto l = find(conn);
+        if (!l || !l->accepting.exchange(false)) return;
+        client_.post([l, deadline] { l->close(deadline); });
+    }
+
+    void stop() override {
+        client_.interrupt();
+        // A worker still inside a callback at the deadline keeps its connections: the sink's last copy closes them.
+        if (!host_.workers().stop_and_wait(worker_name, std::chrono::steady_clock::now() + std::chrono::seconds(5))) return;
+        std::map<std::uint64_t, std::shared_ptr<link>> rest;
+        {
+            std::lock_guard lock(mutex_);
+            stopped_ = true;
+            rest.swap(links_);
+        }
+        for (auto& [conn, l] : rest) l->drop({HF_E_TRANSPORT, "the transport plugin was stopped"});
+        client_.shutdown();
+    }
+
+  private:
+    std::shared_ptr<link> find(std::uint64_t conn) {
+        std::lock_guard lock(mutex_);
+        const auto it = links_.find(conn);
+        return it == links_.end() ? nullptr : it->second;
+    }
+    void forget(std::uint64_t conn) {
+        std::shared_ptr<link> last;  // released outside the lock
+        std::lock_guard lock(mutex_);
+        const auto it = links_.find(conn);
+        if (it == links_.end()) return;
+        last = std::move(it->second);
+        links_.erase(it);
+    }
+
+    const settings options_;
+    net::http_client client_;
+    std::mutex mutex_;  // leaf: links_, stopped_
+    std::map<std::uint64_t, std::shared_ptr<link>> links_;  // second owners: what the client holds of them
+    bool stopped_ = false;
+};
+
+}  // namespace
+}  // namespace holdfast::transport_http
+
+HOLDFAST_PLUGIN(holdfast::transport_http::http_transport, R"({
+  "id": "transport-http", "kind": "transport", "version": "0.1.0", "abi": [1, 1],
+  "description": "MCP servers behind Streamable HTTP, with and without sessions",
+  "interfaces": ["hf.transport/1"],
+  "settings": {"type": "object", "additionalProperties": false, "properties": {
+    "max_message_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "default": 4194304,
+                          "description": "A longer message of a server fails its request."}}}
+})")
