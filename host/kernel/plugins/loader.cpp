@@ -87,6 +87,13 @@ result<std::shared_ptr<generation>> loader::load(const verified_plugin& v, const
         return refuse("sha256", hash ? "the file changed while it was loaded; start it again" : hash.error().message);
     }
 
+    // Looked at once more, now that nobody else can change it: the dynamic loader dies of a file shorter than its segments.
+    auto facts = read_elf_file(path);
+    if (!facts || facts->is != elf_facts::verdict::ok) {
+        unlink(path.c_str());
+        return refuse("architecture", facts ? facts->detail : facts.error().message);
+    }
+
     auto g = std::shared_ptr<generation>(new generation);
     g->about_ = v.about;
     g->sha256_ = v.sha256;

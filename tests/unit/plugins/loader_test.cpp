@@ -49,20 +49,29 @@ TEST_F(loading, an_exchanged_file_changes_nothing) {
     EXPECT_EQ((*r)->about().id, "bad_slow");
 }
 TEST_F(loading, what_the_dynamic_loader_refuses_is_said_in_its_words) {
-    auto v = verified(dir.copy("counting", "c.so"));
-    // Cut behind the tables: the checks see a whole header, dlopen does not get a whole file.
-    const auto broken = dir.path + "/broken.so";
-    std::ofstream(broken, std::ios::binary) << slurp(plugin_file("counting")).substr(0, 8192);
-    v.file = std::shared_ptr<const int>(new int(open(broken.c_str(), O_RDONLY)), [](const int* f) { close(*f), delete f; });
-    const auto pipe = "sha256sum " + broken;
-    char text[65] = {};
-    FILE* p = popen(pipe.c_str(), "r");
-    ASSERT_EQ(fread(text, 1, 64, p), 64u);
-    pclose(p);
-    v.sha256 = text;
-    auto r = files->load(v, "x");
+    auto bytes = slurp(plugin_file("bad_slow"));
+    const auto at = bytes.find("libc.so.6");
+    ASSERT_NE(at, std::string::npos);
+    bytes[at + 3] = 'X';
+    const auto file = dir.path + "/c.so";
+    std::ofstream(file, std::ios::binary) << bytes;
+    auto r = files->load(verified(file), "x");
     ASSERT_FALSE(r);
     EXPECT_NE(r.error().message.find("check 'load' failed"), std::string::npos) << r.error().message;
+    EXPECT_NE(r.error().message.find("libX.so.6"), std::string::npos) << r.error().message;
+}
+TEST_F(loading, a_file_cut_between_check_and_load_is_not_given_to_the_dynamic_loader) {
+    const auto file = dir.copy("bad_slow", "c.so");
+    auto v = verified(file);
+    fs::resize_file(file, 8192);
+    char text[65] = {};
+    FILE* p = popen(("sha256sum " + file).c_str(), "r");
+    ASSERT_EQ(fread(text, 1, 64, p), 64u);
+    pclose(p);
+    v.sha256 = text;  // as if it had been cut between the first look and the hash
+    auto r = files->load(v, "x");
+    ASSERT_FALSE(r);
+    EXPECT_NE(r.error().message.find("check 'architecture' failed"), std::string::npos) << r.error().message;
 }
 TEST_F(loading, unload_needs_proof) {
     auto g = files->load(verified(dir.copy("plugins_probe", "c.so")), "x").value();
