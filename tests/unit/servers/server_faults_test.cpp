@@ -1,1 +1,108 @@
-#include <gtest/gtest.h>
+#include "fake_world.hpp"
+
+namespace holdfast::servers::test {
+namespace {
+
+TEST(faults, a_command_that_does_not_exist_is_said) {
+    world w;
+    w.transport.servers["a"].refuses_open = true;
+    w.apply(w.config({"a"}));
+    EXPECT_EQ(w.status_of("a"), "disconnected");
+    EXPECT_NE(std::string(w.row("a")["reason"]).find("command_not_found"), std::string::npos);
+}
+TEST(faults, a_server_that_never_answers_its_handshake_is_given_up_after_the_connect_timeout) {
+    world w;
+    w.transport.servers["a"].silent = true;
+    json c = w.config({"a"});
+    c["mcpServers"]["a"]["connect_timeout_s"] = 10;
+    w.apply(c);
+    w.advance(seconds(9));
+    EXPECT_EQ(w.row("a")["consecutive_failures"], 0);
+    w.advance(seconds(1));
+    EXPECT_EQ(w.row("a")["consecutive_failures"], 1);
+    EXPECT_EQ(w.transport.servers["a"].open_now, 0) << "it was closed";
+}
+TEST(faults, second_answers_and_foreign_ids_do_no_harm) {
+    world w;
+    w.apply(w.config({"a"}));
+    w.transport.servers["a"].answers_calls = false;
+    auto c = w.call("a");
+    auto& p = w.transport.servers["a"];
+    const json request = p.unanswered.back();
+    w.transport.say(p, {{"id", "foreign"}, {"result", json::object()}});
+    for (int i = 0; i < 3; ++i) w.transport.say(p, {{"id", request["id"]}, {"result", {{"content", json::array()}}}});
+    w.rt.run_until_idle();
+    EXPECT_EQ(c->times, 1);
+    EXPECT_EQ(w.status_of("a"), "healthy");
+}
+TEST(faults, a_flood_is_cut_off_and_the_server_restarted) {
+    world w;
+    w.apply(w.config({"a"}));
+    w.advance(seconds(60));
+    auto& p = w.transport.servers["a"];
+    for (std::size_t i = 0; i < 25'000 && p.conn; ++i) w.transport.say(p, {{"method", "notifications/message"}, {"params", {{"data", "x"}}}});
+    w.rt.run_until_idle();
+    EXPECT_EQ(w.row("a")["restarts"], 1);
+    EXPECT_EQ(w.status_of("a"), "healthy");
+}
+TEST(faults, a_crash_loop_ends_in_circuit_open) {
+    world w;
+    w.apply(w.config({"a"}));
+    for (int i = 0; i < 300 && w.status_of("a") != "circuit_open"; ++i) {
+        if (w.status_of("a") == "healthy") w.transport.kill("a");
+        w.advance(milliseconds(200));
+    }
+    EXPECT_EQ(w.status_of("a"), "circuit_open");
+    EXPECT_LE(w.transport.servers["a"].opened_at.size(), 12u);
+}
+TEST(faults, calls_that_time_out_in_a_row_take_the_server_out) {
+    world w;
+    w.apply(w.config({"a"}));
+    w.transport.servers["a"].answers_calls = false;
+    for (int i = 0; i < 3; ++i) {
+        w.call("a", "t0", false, milliseconds(100));
+        w.advance(milliseconds(100));
+    }
+    EXPECT_EQ(w.row("a")["restarts"], 1) << "the verdict came from real calls, before any probe";
+}
+TEST(faults, a_broken_store_is_reported_once_and_stops_nothing) {
+    world w;
+    w.store->broken = true;
+    w.apply(w.config({"a"}));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    EXPECT_GE(w.events("session:admin_dashboard", "admin_notification").size(), 1u);
+    w.advance(seconds(60));
+    w.transport.kill("a");
+    w.rt.run_until_idle();
+    EXPECT_EQ(w.status_of("a"), "healthy");
+}
+TEST(faults, a_caller_that_throws_costs_the_actor_and_not_the_server_set) {
+    world w;
+    w.apply(w.config({"a", "b"}));
+    tool_call_events e;
+    e.done = [](result<json>, bool) { throw std::runtime_error("caller's bug"); };
+    tool_call c;
+    c.server = "a";
+    c.tool = "t0";
+    w.set->call(c, std::move(e));
+    w.advance(seconds(10));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    EXPECT_EQ(w.status_of("b"), "healthy");
+    EXPECT_EQ(w.row("b")["restarts"], 0);
+    EXPECT_TRUE(w.call("a")->value->has_value());
+}
+TEST(faults, nothing_is_left_open_when_the_host_stops) {
+    world w;
+    w.apply(w.config({"a", "b"}));
+    w.transport.servers["a"].answers_calls = false;
+    auto c = w.call("a");
+    w.stop();
+    EXPECT_EQ(c->times, 1);
+    EXPECT_FALSE(c->value->has_value());
+    EXPECT_EQ(w.transport.servers["a"].open_now, 0);
+    EXPECT_EQ(w.transport.servers["b"].open_now, 0);
+    EXPECT_EQ(w.breaker.open_handles, 0);
+}
+
+}  // namespace
+}  // namespace holdfast::servers::test
