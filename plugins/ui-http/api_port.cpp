@@ -52,7 +52,7 @@ person api_port::authenticate(std::string_view token) const {
     return {string_or(*identity, "user", "local"), string_or(*identity, "role", "viewer")};
 }
 
-bool api_port::close(std::chrono::milliseconds patience) {
+void api_port::close() {
     std::unordered_set<std::uint64_t> ids;
     {
         const std::lock_guard lock(calls_->mutex);
@@ -60,6 +60,9 @@ bool api_port::close(std::chrono::milliseconds patience) {
         ids = calls_->ids;
     }
     for (const auto id : ids) api_.cancel(id);
+}
+
+bool api_port::wait(std::chrono::milliseconds patience) {
     std::unique_lock lock(calls_->mutex);
     return calls_->none_left.wait_for(lock, patience, [&] { return calls_->under_way == 0; });
 }

@@ -33,8 +33,10 @@ class api_port {
     std::string describe() const { return api_.describe(); }
     person authenticate(std::string_view token) const;
 
-    /// Refuses new calls, cancels those under way and waits for them. False when some are left at the deadline.
-    bool close(std::chrono::milliseconds patience);
+    /// Refuses new calls and cancels those under way.
+    void close();
+    /// Until none is under way; false when some are left after `patience`.
+    bool wait(std::chrono::milliseconds patience);
 
   private:
     struct calls {  // shared with the completions under way

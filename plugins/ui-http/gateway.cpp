@@ -72,7 +72,7 @@ gateway::gateway(sdk::host& host, const settings& s)
     : host_(host),
       settings_(s),
       assets_(load_assets()),
-      api_(host.api()),
+      api_(std::make_shared<api_port>(host.api())),
       message_rate_(messages_per_second, message_burst),
       exchange_rate_(exchanges_per_second, exchange_burst) {}
 
@@ -85,7 +85,7 @@ void gateway::listen() {
     if (!made) throw sdk::plugin_error(made.error().in_use ? HF_E_UNAVAILABLE : HF_E_INVALID, made.error().message);
     server_ = std::move(*made);
     services_ = std::make_shared<ws_services>(ws_services{
-        api_, host_.events(),
+        *api_, host_.events(),
         [this](const std::string& user) {
             const std::lock_guard lock(mutex_);
             return message_rate_.take(user, clock::now());
@@ -108,8 +108,9 @@ void gateway::run(sdk::worker_ctl& ctl) {
 }
 
 void gateway::stop() {
+    api_->close();  // what is under way is answered now, as cancelled
     if (server_) server_->stop(stop_grace);
-    if (!api_.close(5s)) host_.log().warn("calls of the web UI did not end in time", {});
+    if (!api_->wait(stop_grace)) host_.log().warn("calls of the web UI did not end in time", {});
 }
 
 std::string gateway::url() const {
@@ -152,7 +153,7 @@ std::optional<gateway::caller> gateway::identify(const http_request& request) {
     if (request.count("authorization") == 1 && header.size() > 7 && begins_with(header, "Bearer ")) {
         const std::string token(header.substr(7));
         try {
-            return caller{api_.authenticate(token), proof::token, token};
+            return caller{api_->authenticate(token), proof::token, token};
         } catch (const sdk::plugin_error&) {
             return std::nullopt;
         }
@@ -174,7 +175,7 @@ bool gateway::still_allowed(const caller& c, bool used) {
     }
     if (used) return true;  // checked at the handshake and at every sweep
     try {
-        return api_.authenticate(c.secret).role == c.who.role;
+        return api_->authenticate(c.secret).role == c.who.role;
     } catch (const sdk::plugin_error& e) {
         return e.status().code != HF_E_AUTH;
     }
@@ -223,7 +224,7 @@ void gateway::exchange(const http_request& request, reply_fn reply) {
     if (settings_.token_auth) {
         try {
             if (token.empty()) throw sdk::plugin_error(HF_E_AUTH, "no token");
-            who = api_.authenticate(token);
+            who = api_->authenticate(token);
         } catch (const sdk::plugin_error& e) {
             if (e.status().code != HF_E_AUTH) return reply(api_error_from(e.status(), {}).to_response());
             return reply(http_response::failure(401, "unauthorized", "this token is not valid; open the link that \"holdfast run\" prints"));
@@ -238,7 +239,7 @@ void gateway::exchange(const http_request& request, reply_fn reply) {
 }
 
 void gateway::forward(std::string_view method, const json& params, const caller& c, reply_fn reply) {
-    api_.call(method, dump(params), c.who, [reply = std::move(reply)](api_result r) {
+    api_->call(method, dump(params), c.who, [reply = std::move(reply)](api_result r) {
         reply(r.ok ? ok_json(std::move(r.json_text)) : r.error.to_response());
     });
 }
@@ -289,7 +290,7 @@ void gateway::route_api(const http_request& request, const caller& c, reply_fn r
     if (rest == "openapi.json") {
         if (!get) return reply(no_method("GET"));
         try {
-            return reply(ok_json(api_.describe()));
+            return reply(ok_json(api_->describe()));
         } catch (const sdk::plugin_error& e) {
             return reply(api_error_from(e.status(), {}).to_response());
         }
@@ -324,11 +325,11 @@ void gateway::omni_path(const http_request& request, const caller& c, reply_fn r
     const bool get = request.method == "GET" || request.method == "HEAD";
     if (what == "servers" || what == "capabilities") {
         if (!get) return reply(no_method("GET"));
-        return api_.call("server.list", "{}", c.who, [this, what, who = c.who, reply = std::move(reply)](api_result list) {
+        return api_->call("server.list", "{}", c.who, [api = api_, what, who = c.who, reply = std::move(reply)](api_result list) {
             if (!list.ok) return reply(list.error.to_response());
             const json rows = parse_json(list.json_text).value_or(json());
             if (what == "servers") return reply(ok_json(dump(omni::servers(rows))));
-            api_.call("tool.list", "{}", who, [rows, reply](api_result tools) {
+            api->call("tool.list", "{}", who, [rows, reply](api_result tools) {
                 if (!tools.ok) return reply(tools.error.to_response());
                 reply(ok_json(dump(omni::capabilities(rows, parse_json(tools.json_text).value_or(json())))));
             });
@@ -340,7 +341,7 @@ void gateway::omni_path(const http_request& request, const caller& c, reply_fn r
         const auto body = body_object(request, why);
         const json params = body ? omni::call_params(*body, why) : json();
         if (params.is_null()) return reply(http_response::failure(400, "invalid_argument", why));
-        return api_.call("tool.call", dump(params), c.who, [params, reply = std::move(reply)](api_result r) {
+        return api_->call("tool.call", dump(params), c.who, [params, reply = std::move(reply)](api_result r) {
             if (!r.ok) return reply(r.error.to_response());
             reply(ok_json(dump(omni::call_answer(params, parse_json(r.json_text).value_or(json())))));
         });

@@ -58,7 +58,7 @@ class gateway final : public web::http_handler {
     sdk::host& host_;
     const settings settings_;
     const std::map<std::string, web::static_file, std::less<>> assets_;
-    api_port api_;
+    const std::shared_ptr<api_port> api_;  // shared with completions that outlive a stop
     ui_http::logins logins_;
     std::shared_ptr<ws_services> services_;  // shared with the clients
     std::shared_ptr<web::http_server> server_;  // set by listen, reset by the destructor only

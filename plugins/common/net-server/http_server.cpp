@@ -172,6 +172,7 @@ class http_connection final : public connection {
 
     void upgrade(const http_request& request) {
         keep_alive_ = false;
+        if (core_->draining) return reject(503, "unavailable", "the server is stopping; connect again");
         upgrade_answer answer;
         try {
             answer = core_->handler.on_upgrade(request);

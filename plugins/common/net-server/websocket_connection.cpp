@@ -36,6 +36,8 @@ class websocket_connection final : public connection, public websocket {
                 [protocol = std::move(protocol)](ws::response_type& r) { r.set(http::field::sec_websocket_protocol, protocol); }));
         ws_.async_accept(request, [self = me()](beast::error_code ec) {
             if (ec) return self->finish();
+            self->accepted_ = true;
+            if (self->close_wanted_) return self->send_close();  // stopped during the handshake
             ++self->core_->upgrades;
             self->guarded([&] { self->handler_->on_open(self); });
             self->read();
@@ -171,7 +173,7 @@ class websocket_connection final : public connection, public websocket {
             closed_ = true;  // what is queued still goes out, nothing new
             idle = !writing_;
         }
-        if (idle) send_close();
+        if (idle && accepted_) send_close();
     }
 
     void send_close() {
@@ -221,7 +223,7 @@ class websocket_connection final : public connection, public websocket {
     std::shared_ptr<websocket_handler> handler_;  // shared with whoever publishes to this client
     ws::close_reason close_reason_;
     std::size_t written_ = 0;  // of the front message
-    bool reading_ = false, paused_ = false, close_wanted_ = false, closing_ = false, done_ = false;
+    bool accepted_ = false, reading_ = false, paused_ = false, close_wanted_ = false, closing_ = false, done_ = false;
 
     mutable std::mutex mutex_;  // guards the four below
     std::deque<std::shared_ptr<const std::string>> queue_;

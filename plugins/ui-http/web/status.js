@@ -122,6 +122,7 @@ export class StatusView {
         row.status = text(e.new_status, row.status);
         row.reason = text(e.reason, row.reason);
         row.recovery_eta = e.recovery_eta ?? row.recovery_eta;
+        this.app.serversSeen(list(this.data.servers?.servers));
       }
     }
     this.refreshSoon();

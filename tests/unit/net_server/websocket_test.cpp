@@ -174,6 +174,21 @@ TEST_F(web_socket, stop_says_going_away_after_what_was_queued) {
     EXPECT_TRUE(peer->wait([](auto& p) { return p.closed; }));
 }
 
+TEST_F(web_socket, stopping_while_handshakes_are_under_way_is_orderly) {
+    for (int round = 0; round < 20; ++round) {
+        open_server();
+        std::vector<std::unique_ptr<raw_client>> clients;
+        for (int i = 0; i < 10; ++i) {
+            clients.push_back(std::make_unique<raw_client>(port()));
+            clients.back()->send("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        }
+        stop(0ms);
+        for (auto& c : clients) EXPECT_TRUE(c->closed_by_peer());
+        server.reset();
+    }
+}
+
 TEST_F(web_socket, messages_from_many_threads_all_arrive) {
     open_server();
     raw_client c(port());

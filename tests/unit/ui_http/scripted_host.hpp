@@ -42,7 +42,7 @@ class scripted_host {
         raw_.instance_id = sdk::str("web");
         raw_.get_ext = [](void* ctx, hf_str id) { return static_cast<scripted_host*>(ctx)->ext(sdk::view(id)); };
         log_ = {sizeof log_, 0, [](void* ctx, std::int32_t, hf_str m, hf_bytes f) { static_cast<scripted_host*>(ctx)->on_log(m, f); }};
-        api_ = {sizeof api_, 0, &on_submit, [](void*, std::uint64_t) {}, &on_describe, &on_authenticate};
+        api_ = {sizeof api_, 0, &on_submit, &on_cancel, &on_describe, &on_authenticate};
         events_ = {sizeof events_, 0, [](void*, hf_bytes, hf_error*) -> std::int32_t { return HF_OK; }, &on_subscribe, &on_unsubscribe};
         worker_ = {sizeof worker_, 0, &on_worker, [](void*, hf_str, hf_error*) -> std::int32_t { return HF_OK; }, [](void*, hf_str) -> std::int32_t { return HF_OK; }};
         library_ = ::dlopen(UI_HTTP_PLUGIN, RTLD_NOW | RTLD_LOCAL);
@@ -148,20 +148,33 @@ class scripted_host {
         out.params = request.value("params", json::object());
         out.identity = request.value("identity", json::object());
         const hf_call kept = *c;
-        out.done = [kept](json result) { kept.on_done(kept.ctx, kept.id, nullptr, sdk::bytes(result.dump())); };
-        out.fail = [kept](std::int32_t code, json error) {
+        auto once = std::make_shared<std::atomic<bool>>(false);
+        out.done = [kept, once](json result) {
+            if (!once->exchange(true)) kept.on_done(kept.ctx, kept.id, nullptr, sdk::bytes(result.dump()));
+        };
+        out.fail = [kept, once](std::int32_t code, json error) {
+            if (once->exchange(true)) return;
             hf_error e = sdk::empty_error();
             sdk::fill(&e, code, error.value("message", "failed"));
             kept.on_done(kept.ctx, kept.id, &e, sdk::bytes(error.dump()));
         };
         {
             const std::lock_guard lock(host.calls_mutex_);
+            host.cancels_[kept.id] = out.fail;
             host.calls_[out.method].push_back({{"params", out.params}, {"identity", out.identity}});
         }
         const auto found = host.scripts_.find(out.method);
         if (found == host.scripts_.end()) out.fail(HF_E_NOT_FOUND, {{"code", "not_found"}, {"message", "no method " + out.method}});
         else found->second(std::move(out));
         return HF_PENDING;
+    }
+    static void on_cancel(void* ctx, std::uint64_t id) {
+        failure f;
+        {
+            const std::lock_guard lock(at(ctx).calls_mutex_);
+            f = at(ctx).cancels_[id];
+        }
+        if (f) f(HF_E_CANCELLED, {{"code", "cancelled"}, {"message", "the caller cancelled it"}});
     }
     static std::int32_t on_describe(void*, hf_buf* out, hf_error*) {
         sdk::give(out, R"({"openapi":"3.1.0"})");
@@ -217,6 +230,7 @@ class scripted_host {
     std::map<std::string, script> scripts_;
     std::mutex calls_mutex_;
     std::map<std::string, std::vector<json>> calls_;
+    std::map<std::uint64_t, failure> cancels_;
     std::mutex mutex_;  // events
     std::map<std::string, std::deque<std::string>> topics_;
     std::map<std::uint64_t, subscription> subscriptions_;
