@@ -62,7 +62,8 @@ class child_lifecycle final : public lifecycle {
 
 json supervision_report::to_json() const {
     return {{"report", std::string(to_string(kind))}, {"supervisor", supervisor}, {"id", id}, {"kind", child_kind},
-            {"incarnation", incarnation}, {"reason", reason_json(reason)}};
+            {"incarnation", incarnation}, {"reason", reason_json(reason)},
+            {"spec", {{"restart", std::string(to_string(restart))}, {"significant", significant}}}};
 }
 
 void supervisor::impl::describe(json& node, std::size_t max_children) const {

@@ -168,7 +168,7 @@ void supervisor::impl::perform(action::disarm& a) { timers.erase(a.token); }
 
 void supervisor::impl::perform(action::report& a) {
     if (options.reports)
-        guarded([&] { options.reports({a.kind, path, a.id, a.child_kind, a.incarnation, a.reason}); });
+        guarded([&] { options.reports({a.kind, path, a.id, a.child_kind, a.incarnation, a.reason, a.restart, a.significant}); });
 }
 
 void supervisor::impl::perform(action::answer& a) {

@@ -83,7 +83,9 @@ struct supervision_report {
     std::string child_kind;
     std::uint32_t incarnation = 0;
     exit_reason reason;
-    json to_json() const;       ///< S9: {report, supervisor, id, kind, incarnation, reason{kind, code, text}}
+    restart_type restart = restart_type::permanent;
+    bool significant = false;
+    json to_json() const;       ///< S9: {report, supervisor, id, kind, incarnation, reason{kind, code, text}, spec{restart, significant}}
 };
 /// Called in the supervisor's turn: hand it on, do not block.
 using report_sink = std::function<void(const supervision_report&)>;

@@ -113,6 +113,8 @@ struct report {
     std::string child_kind;
     std::uint32_t incarnation;
     exit_reason reason;
+    restart_type restart = restart_type::permanent;  ///< of the spec; with `significant` what decides what follows
+    bool significant = false;
 };
 struct answer { request_id request; result<child_key> outcome; };
 struct removed { child_key key; };                              ///< the child is forgotten; the shell may drop its start function

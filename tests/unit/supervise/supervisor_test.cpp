@@ -185,6 +185,24 @@ TEST(supervisor, one_that_is_killed_orphans_nobody) {  // erlang/otp#3670
     EXPECT_EQ(names.size(), 0u);
 }
 
+TEST(S9, a_report_as_an_event_has_every_field) {
+    manual_runtime rt;
+    name_registry names;
+    std::vector<json> events;
+    auto o = quick_options(strategy::one_for_one, &names);
+    o.reports = [&](const supervision_report& r) { events.push_back(r.to_json()); };
+    auto s = supervisor::start(rt, "root", std::move(o), list(worker_spec("a", restart_type::transient)));
+    rt.run_until_idle();
+    crash(names, "a");
+    rt.run_until_idle();
+    ASSERT_EQ(events.size(), 3u);
+    EXPECT_EQ(events[1], (json{{"report", "child_terminated"}, {"supervisor", "root"}, {"id", "a"}, {"kind", "worker"}, {"incarnation", 1},
+                               {"reason", {{"kind", "error"}, {"code", 0}, {"text", "error: boom"}}},
+                               {"spec", {{"restart", "transient"}, {"significant", false}}}}));
+    s->request_stop();
+    rt.run_until_idle();
+}
+
 TEST(A1, get_or_start_from_many_threads_starts_one) {
     pool_runtime rt({.threads = 4});
     name_registry names;
@@ -317,7 +335,7 @@ TEST(supervisor, on_the_pool_crashes_from_many_threads_are_all_recovered) {
     viewer.join();
     for (const char* id : {"a", "b", "c"}) {
         result<int> alive = fail(errc::timeout, "");
-        for (int i = 0; i < 10000 && !alive; ++i) {
+        for (const auto end = std::chrono::steady_clock::now() + seconds(20); !alive && std::chrono::steady_clock::now() < end;) {
             if (auto w = names.find_as<worker>(id)) alive = await<int>(seconds(10), [&](auto done) { w->call([](worker&) { return 1; }, std::move(done)); });
             if (!alive) std::this_thread::yield();
         }

@@ -83,7 +83,7 @@ struct decision_state {
         if (request) out->push_back(action::answer{request, std::move(outcome)});
     }
     void report(report_kind kind, const child_record& c, exit_reason why) {
-        out->push_back(action::report{kind, c.key, c.rules.id, c.rules.kind, c.incarnation, std::move(why)});
+        out->push_back(action::report{kind, c.key, c.rules.id, c.rules.kind, c.incarnation, std::move(why), c.rules.restart, c.rules.significant});
     }
     void arm(child_record& c, timer_purpose purpose, nanoseconds delay) {
         disarm(c);
