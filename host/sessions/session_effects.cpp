@@ -22,7 +22,7 @@ void session_actor::perform(session_effect& e) {
 }
 
 void session_actor::call_model(const std::string& message_id) {
-    stream_.emplace();
+    stream_ = stream();  // not emplace(): clang decides too early whether a nested class can be made from nothing
     stream_->message_id = message_id;
     stream_->began = stream_->heard = rt().now();
     stream_->buffer = std::make_shared<stream_buffer>();
