@@ -137,8 +137,8 @@ result judge(const transfer& t, CURLcode code) {
     const std::string why = t.error[0] ? t.error : curl_easy_strerror(code);
     switch (code) {
         case CURLE_OK: return say(outcome::ok, {});
-        case CURLE_URL_MALFORMAT:
-        case CURLE_UNSUPPORTED_PROTOCOL: return say(outcome::invalid, "the URL cannot be used: only http: and https: are");
+        case CURLE_URL_MALFORMAT: return say(outcome::invalid, "the URL cannot be used");
+        case CURLE_UNSUPPORTED_PROTOCOL: return say(outcome::lost, peer + " does not speak HTTP");  // the URL's scheme was looked at before
         case CURLE_COULDNT_RESOLVE_HOST:
         case CURLE_COULDNT_RESOLVE_PROXY: return say(outcome::unresolved, "no address is known for the host of " + peer);
         case CURLE_COULDNT_CONNECT: return say(outcome::refused, "cannot connect to " + peer + ": " + why);
