@@ -127,11 +127,10 @@ struct services::tables {
     static std::int32_t spawn(void* ctx, hf_bytes spec, const hf_process_sink* sink, std::uint64_t* process, std::int64_t* pid, hf_error* err) {
         return guarded(err, [&]() -> result<void> {
             std::int64_t number = 0;
-            auto r = of(ctx).spawn(view(spec), *sink, number);
-            if (!r) return tl::unexpected<error>(r.error());
-            if (process) *process = *r;
-            if (pid) *pid = number;
-            return {};
+            if (process == nullptr) return fail(errc::invalid_argument, "spawn needs a place for the process's number");
+            auto r = of(ctx).spawn(view(spec), *sink, *process, number);
+            if (r && pid) *pid = number;
+            return r;
         });
     }
     static std::int32_t write_process(void* ctx, std::uint64_t process, hf_bytes data, hf_error* err) {

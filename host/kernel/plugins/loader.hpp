@@ -73,7 +73,6 @@ class loader {
     const std::string dir_;
     mutable std::mutex mutex_;  // never held while plugin code runs
     std::vector<std::shared_ptr<generation>> all_;
-    std::uint64_t last_ = 0;
 };
 
 }  // namespace holdfast::plugins

@@ -265,7 +265,7 @@ result<supervise::process_options> process_options_from(std::string_view text) {
 
 }  // namespace
 
-result<std::uint64_t> services::spawn(std::string_view spec, const hf_process_sink& sink, std::int64_t& pid) {
+result<void> services::spawn(std::string_view spec, const hf_process_sink& sink, std::uint64_t& process, std::int64_t& pid) {
     if (context_->processes == nullptr) return fail(errc::unavailable, "this host starts no processes");
     auto options = process_options_from(spec);
     if (!options) return tl::unexpected<error>(options.error());
@@ -280,6 +280,7 @@ result<std::uint64_t> services::spawn(std::string_view spec, const hf_process_si
         id = next_handle_++;
         processes_[id] = entry;  // before it runs: its exit may come first, and revoke() waits for it
     }
+    process = id;
     auto self = shared_from_this();
     supervise::process_callbacks on;
     const hf_process_sink& s = entry->sink;
@@ -310,7 +311,7 @@ result<std::uint64_t> services::spawn(std::string_view spec, const hf_process_si
     }
     pid = (*started)->pid();
     if (processes_.contains(id)) entry->running = *started;  // else it has exited already
-    return id;
+    return {};
 }
 
 result<std::shared_ptr<supervise::process>> services::find_process(std::uint64_t id) {

@@ -116,7 +116,8 @@ class services : public std::enable_shared_from_this<services> {
     void unsubscribe(std::uint64_t id);
     result<void> publish(std::string_view event);
 
-    result<std::uint64_t> spawn(std::string_view spec, const hf_process_sink& sink, std::int64_t& pid);
+    /// *process is set before any callback can come.
+    result<void> spawn(std::string_view spec, const hf_process_sink& sink, std::uint64_t& process, std::int64_t& pid);
     result<std::shared_ptr<supervise::process>> find_process(std::uint64_t id);
     void stop_process(std::uint64_t id, std::uint32_t grace_ms);
 
