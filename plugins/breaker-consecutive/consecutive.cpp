@@ -120,7 +120,12 @@ void consecutive::state(std::int64_t now_ns, hf_breaker_state& out) {
 void consecutive::force(std::int32_t to, std::int64_t now_ns) {
     std::lock_guard lock(mutex_);
     advance(now_ns);
+    const auto before = recovery_.generation();
+    const bool was_closed = recovery_.state() == HF_BREAKER_CLOSED;
     recovery_.force(to, now_ns);
+    if (recovery_.generation() == before) return;
+    // From `slow` on nobody changes the word but us.
+    if (was_closed) in_a_row_ = static_cast<std::uint32_t>(failures(word_.exchange(pack(before, 0, slow), std::memory_order_acq_rel)));
     if (recovery_.state() == HF_BREAKER_CLOSED) in_a_row_ = 0;
     publish();
 }
