@@ -146,12 +146,13 @@ void link::on_headers(exchange& x, int status, const net::headers& h) {
 void link::on_data(const exchange_ptr& x, std::string_view bytes) {
     if (x->over || (good(x->status) && x->out.kind != message_kind::request)) return;
     if (good(x->status) && x->events) {
-        const auto seen = x->sse.last_event_id();
         const bool fits = x->sse.feed(bytes, [&](const net::sse_event& e) {
             if (!x->over && (e.event.empty() || e.event == "message")) hear(x, e.data, false);
         });
-        if (!x->sse.last_event_id().empty()) x->last_event_id = x->sse.last_event_id();
-        if (x->sse.last_event_id() != seen) x->resumes = 0;
+        if (const auto& id = x->sse.last_event_id(); !id.empty() && id != x->last_event_id) {
+            x->last_event_id = id;
+            x->resumes = 0;  // it went on
+        }
         if (fits || x->over) return;
     } else {
         if (bytes.size() <= settings_.max_message_bytes - x->body.size()) {
