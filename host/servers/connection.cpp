@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "holdfast/status.hpp"
+#include "kernel/plugins/call_port.hpp"
 
 namespace holdfast::servers {
 namespace {
@@ -44,6 +45,7 @@ struct connection::shared {
     receiver report;
     std::atomic<std::size_t> bytes{0}, messages{0};
     std::atomic<bool> flooded{false}, over{false}, closing{false};
+    plugins::end_watch plugin_end;         // a plugin that crashed says nothing more
     std::shared_ptr<shared> of_transport;  // the transport's share. Owner: open() until it succeeded, then on_closed
 
     void tell(transport_report r) {
@@ -75,8 +77,8 @@ struct connection::shared {
     static void on_log(void* ctx, hf_str line) noexcept { at(ctx).tell(heard::log{std::string(sdk::view(line))}); }
     static void on_closed(void* ctx, const hf_error* err) noexcept {
         shared& s = at(ctx);
-        if (s.over.exchange(true)) return;
         const auto keep = std::move(s.of_transport);
+        if (s.over.exchange(true)) return;
         s.tell(heard::closed{err == nullptr, err ? from_plugin(err->code, err) : error{errc::cancelled, "closed by the host"}});
     }
 };
@@ -98,6 +100,11 @@ result<std::unique_ptr<connection>> connection::open(plugins::bound<hf_transport
         s->of_transport.reset();  // no callback follows
         return tl::unexpected(from_plugin(rc, &err));
     }
+    s->plugin_end = plugins::end_watch(s->transport.lease, [weak = std::weak_ptr(s)](const std::string& why) {
+        auto alive = weak.lock();
+        if (!alive || alive->over.exchange(true)) return;
+        alive->tell(heard::closed{false, {errc::transport_lost, "the transport plugin ended: " + why}});
+    });
     return std::unique_ptr<connection>(new connection(std::move(s)));
 }
 

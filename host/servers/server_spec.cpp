@@ -137,6 +137,7 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     spec->rules = rules_from(in_breaker, spec->breaker);
     if (r.problem.empty()) r.problem = in_breaker.problem;
     if (!r.problem.empty()) return fail(errc::config_invalid, r.problem);
+    for (const char* ours : {"first_delay_s", "disable_after_minutes"}) spec->breaker.erase(ours);  // policies refuse unknown keys
 
     spec->connection = server;
     for (const char* key : {"breaker", "health", "enabled", "disabled", "internal", "working_dir"}) spec->connection.erase(key);
