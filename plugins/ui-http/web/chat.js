@@ -210,12 +210,10 @@ export class ChatView {
     const owner = e.message_id || e.message?.id || this.ownerOf(e.call_id);
     if (owner) this.dirty.add(owner);
     if (e.type === 'SessionConfigured' || e.type === 'StreamCompleted' || e.type === 'SessionEnded') this.refreshSoon();
-    if (e.type === 'SessionStateChanged') {
-      const row = this.sessions.find((r) => r.session_id === this.session.session_id);
-      if (row && row.state !== this.session.state) {
-        row.state = this.session.state;
-        this.paintList();
-      }
+    const row = this.sessions.find((r) => r.session_id === this.session.session_id);
+    if (row && (row.state !== this.session.state || text(row.title) !== this.session.title)) {
+      Object.assign(row, { state: this.session.state, title: this.session.title });
+      this.paintList();
     }
     if (e.type === 'PermissionRequired' && document.visibilityState === 'hidden') document.title = '● Holdfast: waiting for you';
     this.paint(false);
