@@ -15,6 +15,10 @@ struct router_test : ::testing::Test {
         demo->description["demonstration"] = true;
         for (auto& m : {a, b, demo}) m->automatic = nullptr;
     }
+    void TearDown() override {
+        for (auto& m : {a, b, demo})
+            while (!m->pending.empty()) m->end(text_answer(""), m->pending.begin()->first);
+    }
     void configure(std::vector<std::string> fallback = {}, std::string preferred = "auto") {
         llm->configure({{"demo", "llm-demo", demo}, {"a", "llm-a", a}, {"b", "llm-b", b}}, std::move(preferred), std::move(fallback));
     }

@@ -13,7 +13,8 @@ json text_answer(const std::string& text) {
 json tool_part(const std::string& id, const std::string& name, json input = {{"text", "x"}}) {
     return {{"type", "tool_use"}, {"id", id}, {"name", name}, {"input", std::move(input)}};
 }
-json tool_answer(json parts, const std::string& stop = "tool_use") { return {{"model", "m"}, {"stop_reason", stop}, {"content", std::move(parts)}, {"usage", json::object()}}; }
+// A vector: gcc and clang disagree on what json{one json} is.
+json tool_answer(std::vector<json> parts, const std::string& stop = "tool_use") { return {{"model", "m"}, {"stop_reason", stop}, {"content", parts}, {"usage", json::object()}}; }
 json tool_result_of(const std::string& text) { return {{"content", json::array({{{"type", "text"}, {"text", text}}})}}; }
 
 /// A machine with its context, advanced input by input.
