@@ -112,6 +112,10 @@ void link::begin(const exchange_ptr& x) {
     r.headers.push_back({"Accept", "application/json, text/event-stream"});
     if (x->out.modern) {
         r.headers.insert(r.headers.end(), x->out.headers.begin(), x->out.headers.end());
+        if (params_.knows(x->out.tool)) {
+            const net::headers more = params_.of(x->out.tool, x->text);
+            r.headers.insert(r.headers.end(), more.begin(), more.end());
+        }
     } else {
         add_session(r.headers);
         x->with_session = !session_.empty();
@@ -173,6 +177,7 @@ void link::hear(const exchange_ptr& x, const std::string& text, bool whole) {
         session_ = x->session;
         if (net::valid_header_value(in.initialized_version)) version_ = in.initialized_version;
     }
+    if (answer && x->out.method == "tools/list" && x->out.modern) params_.learn(text);
     if (answer) end(x);
     sink_.message(text);
 }

@@ -11,6 +11,7 @@
 #include "net-client/sse.hpp"
 #include "transport-http/http_config.hpp"
 #include "transport-http/message.hpp"
+#include "transport-http/param_headers.hpp"
 
 namespace holdfast::transport_http {
 
@@ -80,6 +81,7 @@ class link : public std::enable_shared_from_this<link> {
     bool any_answer_ = false;  // the server has been reached once
     bool closing_ = false, closed_ = false;
     std::string session_, version_;  // of a legacy server
+    param_headers params_;           // of a modern one
 
     struct listener {
         std::uint64_t transfer = 0;

@@ -65,6 +65,7 @@ outgoing read_outgoing(std::string_view text) {
     o.headers.push_back({"Mcp-Method", o.method});
     const bool named = o.method == "tools/call" || o.method == "prompts/get";
     const std::string name = text_of(params, named ? "name" : "uri");
+    if (o.method == "tools/call") o.tool = name;
     if ((named || o.method == "resources/read") && !name.empty()) o.headers.push_back({"Mcp-Name", header_value(name)});
     return o;
 }

@@ -16,7 +16,8 @@ struct outgoing {
     std::string id;       ///< of a request, as canonical JSON text
     std::string method;
     bool modern = false;  ///< carries its protocol version in params._meta
-    net::headers headers; ///< modern: MCP-Protocol-Version, Mcp-Method, Mcp-Name. Mcp-Param-* needs the tool's schema: not here
+    std::string tool;     ///< of a tools/call
+    net::headers headers; ///< modern: MCP-Protocol-Version, Mcp-Method, Mcp-Name. Mcp-Param-*: param_headers.hpp
 };
 /// Throws sdk::plugin_error (HF_E_INVALID): not one JSON-RPC message, or a name that cannot be a header.
 outgoing read_outgoing(std::string_view text);

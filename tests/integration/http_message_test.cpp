@@ -4,6 +4,7 @@
 #include "holdfast/status.hpp"
 #include "transport-http/http_config.hpp"
 #include "transport-http/message.hpp"
+#include "transport-http/param_headers.hpp"
 
 namespace holdfast::transport_http {
 namespace {
@@ -62,6 +63,27 @@ TEST(http_message, splits_batches_of_old_servers) {
     EXPECT_EQ(split_body(R"([{"id":1},{"id":2},3])").size(), 2u);
     EXPECT_EQ(split_body(R"({"id":1})").size(), 1u);
     EXPECT_TRUE(split_body("nonsense").empty());
+}
+
+TEST(http_message, mirrors_the_parameters_a_schema_names) {
+    param_headers p;
+    p.learn(R"({"id":1,"result":{"tools":[{"name":"sql","inputSchema":{"type":"object","properties":{
+        "region":{"type":"string","x-mcp-header":"Region"},"query":{"type":"string"},"n":{"type":"integer","x-mcp-header":"N"},"dry":{"type":"boolean","x-mcp-header":"Dry"},
+        "deep":{"type":"object","properties":{"er":{"type":"string","x-mcp-header":"Deeper"}}},"list":{"items":{"properties":{"x":{"x-mcp-header":"Never"}}}},
+        "bad":{"type":"string","x-mcp-header":"a\r\nEvil: 1"}}}},{"name":"plain","inputSchema":{"type":"object"}}]}})");
+    EXPECT_FALSE(p.knows("plain"));
+    ASSERT_TRUE(p.knows("sql"));
+    const auto of = [&](const std::string& arguments) { return p.of("sql", R"({"params":{"name":"sql","arguments":)" + arguments + "}}"); };
+    const auto all = of(R"({"region":"zür ich","query":"q","n":-7,"dry":false,"deep":{"er":"x"},"list":[{"x":1}],"bad":"b"})");
+    EXPECT_EQ(all.size(), 4u);
+    EXPECT_EQ(net::find_header(all, "mcp-param-region"), "=?base64?esO8ciBpY2g=?=");
+    EXPECT_EQ(net::find_header(all, "mcp-param-n"), "-7");
+    EXPECT_EQ(net::find_header(all, "mcp-param-dry"), "false");
+    EXPECT_EQ(net::find_header(all, "mcp-param-deeper"), "x");
+    EXPECT_TRUE(of(R"({"region":null,"n":1.5,"deep":7})").empty());
+    EXPECT_EQ(of(R"({"n":42.0})").at(0).value, "42");
+    p.learn(R"({"result":{"tools":[{"name":"sql","inputSchema":{"type":"object"}}]}})");
+    EXPECT_FALSE(p.knows("sql"));
 }
 
 TEST(http_config, refuses_what_cannot_be_used) {

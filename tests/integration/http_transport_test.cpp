@@ -150,6 +150,21 @@ TEST(http_transport, modern_messages_carry_their_headers_and_no_session) {
     EXPECT_EQ(s.heard().size(), 2u) << "no session: no DELETE";
 }
 
+TEST(http_transport, parameters_are_mirrored_once_the_tools_have_been_listed) {
+    script_server s([](const heard_request& q, script_server::peer& p) {
+        const json m = json::parse(q.body);
+        const json schema = {{"type", "object"}, {"properties", {{"region", {{"type", "string"}, {"x-mcp-header", "Region"}}}}}};
+        p.answer(200, "application/json", answer_to(m["id"], {{"tools", {{{"name", "sql"}, {"inputSchema", schema}}}}}));
+    });
+    connection c(json{{"url", s.url()}});
+    const json call = {{"name", "sql"}, {"arguments", {{"region", "us-west1"}}}};
+    c.call(modern(1, "tools/call", call));
+    c.call(modern(2, "tools/list"));
+    c.call(modern(3, "tools/call", call));
+    EXPECT_FALSE(s.heard()[0].has("mcp-param-region"));
+    EXPECT_EQ(s.heard()[2].header("mcp-param-region"), "us-west1");
+}
+
 TEST(http_transport, a_stream_gives_notifications_then_the_answer) {
     script_server s([](const heard_request& q, script_server::peer& p) {
         p.events();

@@ -344,6 +344,7 @@ bool http_client::impl::prepare(transfer& t, std::string& why) {
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, url->scheme == "https" ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (is_loopback(url->host)) curl_easy_setopt(e, CURLOPT_PROXY, "");  // a proxy elsewhere cannot reach this machine's own servers
     curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, kept_connection_s);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, t.lines);

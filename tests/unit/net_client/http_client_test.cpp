@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <cstdlib>
 #include <set>
 #include <thread>
 
@@ -160,6 +161,16 @@ TEST(http_client, tells_refused_from_unresolved_from_invalid) {
     injected.headers = {{"X", "a\r\nEvil: 1"}};
     EXPECT_EQ(d.fetch(injected).r.what, outcome::invalid);
     EXPECT_EQ(d.fetch(get("http://127.0.0.1:9/x?key=secret")).r.message.find("secret"), std::string::npos);
+}
+
+TEST(http_client, takes_proxies_from_the_environment_but_not_for_this_machine) {
+    script_server proxy([](const heard_request& r, script_server::peer& p) { p.answer(200, "text/plain", "proxied " + r.target); });
+    script_server here([](const heard_request&, script_server::peer& p) { p.answer(200, "text/plain", "direct"); });
+    ::setenv("http_proxy", proxy.url().c_str(), 1);
+    driven d;
+    EXPECT_EQ(d.fetch(get("http://no-such-host.invalid/x")).body, "proxied http://no-such-host.invalid/x");
+    EXPECT_EQ(d.fetch(get(here.url())).body, "direct");
+    ::unsetenv("http_proxy");
 }
 
 TEST(http_client, does_not_follow_redirects) {
