@@ -78,10 +78,8 @@ struct services::tables {
     static std::int64_t now(void* ctx) { return of(ctx).context_->rt->now().time_since_epoch().count(); }
     static std::int32_t after(void* ctx, std::int64_t delay, void (*fire)(void*), void* arg, std::uint64_t* timer, hf_error* err) {
         return guarded(err, [&]() -> result<void> {
-            auto r = of(ctx).start_timer(delay, fire, arg);
-            if (!r) return tl::unexpected<error>(r.error());
-            if (timer) *timer = *r;
-            return {};
+            std::uint64_t unwanted = 0;
+            return of(ctx).start_timer(delay, fire, arg, timer ? *timer : unwanted);
         });
     }
     static void cancel_timer(void* ctx, std::uint64_t timer) { quietly([&] { of(ctx).cancel_timer(timer); }); }
@@ -114,12 +112,10 @@ struct services::tables {
     }
     static std::int32_t subscribe(void* ctx, hf_bytes options, const hf_event_sink* sink, std::uint64_t* id, std::uint64_t* seq, hf_error* err) {
         return guarded(err, [&]() -> result<void> {
-            std::uint64_t at = 0;
-            auto r = of(ctx).subscribe(view(options), *sink, at);
-            if (!r) return tl::unexpected<error>(r.error());
-            if (id) *id = *r;
-            if (seq) *seq = at;
-            return {};
+            std::uint64_t unwanted = 0, at = 0;
+            auto r = of(ctx).subscribe(view(options), *sink, id ? *id : unwanted, at);
+            if (r && seq) *seq = at;
+            return r;
         });
     }
     static void unsubscribe(void* ctx, std::uint64_t id) { quietly([&] { of(ctx).unsubscribe(id); }); }

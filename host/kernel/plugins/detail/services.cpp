@@ -151,7 +151,7 @@ struct services::timer_entry {
     supervise::timer_handle handle;  // under services::mutex_
 };
 
-result<std::uint64_t> services::start_timer(std::int64_t delay_ns, void (*fire)(void*), void* arg) {
+result<void> services::start_timer(std::int64_t delay_ns, void (*fire)(void*), void* arg, std::uint64_t& timer) {
     if (fire == nullptr) return fail(errc::invalid_argument, "a timer needs a function");
     auto t = std::make_shared<timer_entry>();
     t->fire = fire;
@@ -159,10 +159,10 @@ result<std::uint64_t> services::start_timer(std::int64_t delay_ns, void (*fire)(
     std::lock_guard lock(mutex_);
     if (refusing()) return fail(errc::stale, "the instance is being stopped");
     if (timers_.size() >= max_timers) return fail(errc::overloaded, "more than " + std::to_string(max_timers) + " timers");
-    t->id = next_handle_++;
+    timer = t->id = next_handle_++;
     timers_[t->id] = t;
     t->handle = context_->rt->after(nanoseconds(std::max<std::int64_t>(delay_ns, 0)), [self = shared_from_this(), t] { self->fire_timer(t); });
-    return t->id;
+    return {};
 }
 
 void services::fire_timer(const std::shared_ptr<timer_entry>& t) {

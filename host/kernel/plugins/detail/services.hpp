@@ -108,15 +108,15 @@ class services : public std::enable_shared_from_this<services> {
     result<void> wake_worker(std::string_view name);
     int run_worker(worker_entry& w, supervise::worker_signals& signals);
 
-    result<std::uint64_t> start_timer(std::int64_t delay_ns, void (*fire)(void*), void* arg);
+    /// Handles are stored before any callback can come: it may read them.
+    result<void> start_timer(std::int64_t delay_ns, void (*fire)(void*), void* arg, std::uint64_t& timer);
     void cancel_timer(std::uint64_t id);
     void fire_timer(const std::shared_ptr<timer_entry>& t);
 
-    result<std::uint64_t> subscribe(std::string_view options, const hf_event_sink& sink, std::uint64_t& seq);
+    result<void> subscribe(std::string_view options, const hf_event_sink& sink, std::uint64_t& subscription, std::uint64_t& seq);
     void unsubscribe(std::uint64_t id);
     result<void> publish(std::string_view event);
 
-    /// *process is set before any callback can come.
     result<void> spawn(std::string_view spec, const hf_process_sink& sink, std::uint64_t& process, std::int64_t& pid);
     result<std::shared_ptr<supervise::process>> find_process(std::uint64_t id);
     void stop_process(std::uint64_t id, std::uint32_t grace_ms);

@@ -40,7 +40,7 @@ result<void> services::publish(std::string_view text) {
     return {};
 }
 
-result<std::uint64_t> services::subscribe(std::string_view text, const hf_event_sink& from_plugin, std::uint64_t& seq) {
+result<void> services::subscribe(std::string_view text, const hf_event_sink& from_plugin, std::uint64_t& subscription, std::uint64_t& seq) {
     if (context_->bus == nullptr) return fail(errc::unavailable, "this host has no event bus");
     auto options = parse_json(text);
     if (!options) return tl::unexpected<error>(options.error());
@@ -73,7 +73,7 @@ result<std::uint64_t> services::subscribe(std::string_view text, const hf_event_
         if (refusing()) return fail(errc::stale, "the instance is being stopped");
         if (subscriptions_.size() + subscribing_ >= max_subscriptions) return fail(errc::overloaded, "more than " + std::to_string(max_subscriptions) + " subscriptions");
         ++subscribing_;  // revoke() waits for it
-        id = next_handle_++;
+        subscription = id = next_handle_++;
     }
     auto self = shared_from_this();
     auto sub = context_->bus->subscribe_push(
@@ -94,7 +94,7 @@ result<std::uint64_t> services::subscribe(std::string_view text, const hf_event_
     --subscribing_;
     subscriptions_.emplace(id, std::move(sub));
     changed_.notify_all();
-    return id;
+    return {};
 }
 
 void services::unsubscribe(std::uint64_t id) {
