@@ -52,8 +52,7 @@ tl::expected<loaded_configuration, std::vector<config::problem>> load_configurat
     const std::string base_dir = std::filesystem::absolute(path.empty() ? "x" : path).parent_path().string();
     // Twice: where plugins are searched is in the file, what they accept is in the plugins.
     config::load_options plain;
-    plain.sources.env = [](const std::string&) { return std::optional<std::string>(""); };
-    plain.sources.file = [](const std::string&) -> result<std::string> { return std::string(); };
+    plain.text_only = true;
     auto first = path.empty() ? config::load_text(embedded_config(), shown, plain) : config::load_file(path, plain);
     if (!first) return tl::unexpected<std::vector<config::problem>>(first.error());
 

@@ -79,8 +79,10 @@ int check_config(const common_options& o) {
 int print_schema(const common_options& o) {
     const std::string path = find_config(o.config);
     json written = json::object();
+    config::load_options plain;
+    plain.text_only = true;
     if (!path.empty())
-        if (auto doc = config::load_file(path, {}); doc) written = doc->written;
+        if (auto doc = config::load_file(path, plain); doc) written = doc->written;
     const std::string base = std::filesystem::absolute(path.empty() ? "x" : path).parent_path().string();
     const auto options = load_options_for(plugins::discovery(plugin_directories(written, base)).list());
     std::cout << config::compose_schema(options.root_schema, options.plugins).dump(2) << "\n";

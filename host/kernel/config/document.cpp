@@ -104,6 +104,7 @@ tl::expected<document, std::vector<problem>> load_text(std::string_view text, co
     doc.written = located->value;
     doc.resolved = located->value;
     doc.order = file_order(*located);
+    if (options.text_only) return doc;
 
     std::vector<violation> found = resolve_references(doc.resolved, doc.base_dir, options.sources, doc.secrets);
     for (violation& v : validate(options.root_schema, doc.resolved)) found.push_back(std::move(v));

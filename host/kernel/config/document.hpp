@@ -39,6 +39,7 @@ struct load_options {
     std::vector<plugin_schema> plugins;      ///< every plugin that can be found
     std::vector<semantic_check> checks;
     reference_sources sources = reference_sources::real();
+    bool text_only = false;  ///< syntax and places only: `resolved` is as written
 };
 
 /// The schema of the whole file: root_schema, with "use" of a plugin limited to those known and "settings" per `use`.
