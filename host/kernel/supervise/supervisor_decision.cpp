@@ -385,6 +385,13 @@ struct supervisor_decision::impl : detail::decision_state {
     void reconcile() {
         if (mode == phase::stopping) return drive_stop();
         if (mode != phase::initialising && mode != phase::running) return;
+        if (rules.dynamic && mode == phase::initialising) {  // nothing to wait for: its children come and go
+            mode = phase::running;
+            out->push_back(action::initialised{});
+            for (auto& [key, c] : children)
+                if (c.want_up && c.first_start && c.state == child_state::restarting) launch(c);
+            return;
+        }
         if (!ordered()) return;
         // Last first: one child of the group stops at a time, each confirmed before the next (S1, S6).
         for (auto it = children.rbegin(); it != children.rend(); ++it) {
