@@ -27,7 +27,11 @@ struct generation::library {
 
 generation::~generation() {
     // Reached after unload() only, or at the end of the process: then the library stays mapped (see the class comment).
-    if (library_ && library_->handle.is_loaded()) (void)library_.release();
+    if (!library_ || !library_->handle.is_loaded()) return;
+    static std::mutex mutex;
+    static auto* mapped = new std::vector<std::unique_ptr<library>>;  // destroyed never: its elements would dlclose
+    std::lock_guard lock(mutex);
+    mapped->push_back(std::move(library_));
 }
 
 result<void> generation::initialise() {
