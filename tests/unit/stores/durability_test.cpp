@@ -83,7 +83,7 @@ TEST(store_sqlite_durability, power_cuts_lose_nothing_that_was_acknowledged) {
         ASSERT_TRUE(c.up().ok());
         std::mutex mutex;
         acks seen;
-        constexpr int threads = 3, each = 150;
+        constexpr int threads = 3, each = 600;
         std::atomic<int> total{0};
         std::vector<std::thread> writers;
         for (int t = 0; t < threads; ++t)
