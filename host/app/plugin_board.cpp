@@ -79,6 +79,15 @@ json ask_ui(plugins::plugin_set& set, const std::string& id, int32_t (*hf_ui::*q
     return parsed ? *parsed : json();
 }
 
+/// hf_ui.import_state of the one that takes over; runs between its init and its start.
+result<void> import_state(const void* table, void* self, const std::string& state) {
+    const auto* ui = static_cast<const hf_ui*>(table);
+    hf_error err{};
+    err.size = sizeof err;
+    if (!ui->import_state || ui->import_state(self, {state.data(), state.size()}, &err) == HF_OK) return {};
+    return fail(errc::plugin_failed, std::string("it cannot take over: ") + err.message);
+}
+
 }  // namespace
 
 bool same_configuration(const wanted_plugin& a, const wanted_plugin& b) {
@@ -192,11 +201,10 @@ void plugin_board::start(const std::string& id, json handover, done finished) {
     if (!w) return finished(tl::unexpected<error>(w.error()));
     if (w->start == start_mode::disabled)
         return finished(fail(errc::forbidden, "plugin '" + id + "' is disabled in the configuration: set \"start\" to auto or on_demand"));
-    auto known = set_->info(id);
-    w->spec.handover = handover.is_object() ? dump(handover) : "";
-    if (!known) return set_->add(w->spec, std::move(finished));
-    if (handover.is_object() && known->phase != plugins::instance_phase::active) return set_->reconfigure(w->spec, std::move(finished));
-    set_->start(id, std::move(finished));
+    plugins::start_hook import;
+    if (handover.is_object()) import = {HF_EXT_UI, [text = dump(handover)](const void* table, void* self) { return import_state(table, self, text); }};
+    if (!set_->info(id)) return set_->add(w->spec, std::move(finished), std::move(import));
+    set_->start(id, std::move(finished), std::move(import));
 }
 
 void plugin_board::stop(const std::string& id, done finished) {

@@ -169,6 +169,7 @@ std::vector<styled> chat_view::on_event(const json& e) {
         add(out, "  [" + text_of(e, "server_name") + "/" + text_of(e, "tool_name") + ": " + text_of(e, "status", "result") + "]\n", cyan);
     } else if (type == "SessionStateChanged") {
         state_ = text_of(e, "new_state", state_);
+        if (state_ == "idle") idle_since_ = seq;
     } else if (type == "ErrorOccurred") {
         end_stream(out);
         add(out, text_of(e, "error_type") + ": " + text_of(e, "message") + "\n", red);

@@ -46,6 +46,7 @@ class chat_view {
     const std::string& state() const { return state_; }
     const std::deque<request>& requests() const { return requests_; }
     bool idle() const { return state_ == "idle" && requests_.empty(); }
+    std::uint64_t idle_since() const { return idle_since_; }  ///< number of the last event that said so
     std::string prompt() const;  ///< of the input row
 
   private:
@@ -55,7 +56,7 @@ class chat_view {
     void ask(std::vector<styled>& out, const json& e);
     void forget(const std::string& id);
 
-    std::uint64_t epoch_ = 0, seq_ = 0;
+    std::uint64_t epoch_ = 0, seq_ = 0, idle_since_ = 0;
     std::string state_ = "idle";
     std::deque<request> requests_;
     bool streaming_ = false;        // a line of the answer is open

@@ -1,8 +1,9 @@
 // ui-tui: chat in a terminal, line by line. One supervised worker reads the keyboard; events come from the host.
 #include <unistd.h>
 
-#include <condition_variable>
+#include <deque>
 #include <mutex>
+#include <optional>
 
 #include "holdfast/plugin.hpp"
 #include "holdfast/ui.hpp"
@@ -192,9 +193,10 @@ class tui_plugin final : public sdk::ui {
                     attach(false);
                 }
             }
+            take_queued();
             if (ended) {
                 if (quit_when_idle()) return;
-                if (ctl.wait(std::chrono::milliseconds(poll_ms))) return;
+                if (ctl.wait(std::chrono::milliseconds(poll_ms / 5))) return;
                 continue;
             }
             bytes.clear();
@@ -206,16 +208,35 @@ class tui_plugin final : public sdk::ui {
                 lines = editor_.feed(bytes);
                 if (!bytes.empty()) terminal_.show_input(editor_, view_.prompt());
             }
-            for (const typed& t : lines) handle(t);
+            // A person sees what they answer; a script's lines wait for the turn before them.
+            if (terminal_.interactive())
+                for (const typed& t : lines) handle(t);
+            else
+                queued_.insert(queued_.end(), lines.begin(), lines.end());
         }
     }
+
+    void take_queued() {
+        while (!queued_.empty()) {
+            {
+                std::lock_guard lock(mutex_);
+                if (!attached_ || !(turn_over() || !view_.requests().empty())) return;
+            }
+            const typed t = std::move(queued_.front());
+            queued_.pop_front();
+            handle(t);
+        }
+    }
+
+    /// mutex_ held. The answer to everything sent is complete.
+    bool turn_over() const { return sending_ == 0 && view_.idle() && !(awaited_seq_ > 0 && view_.idle_since() <= awaited_seq_); }
 
     /// After the end of the input: a piped conversation ends once its last answer is complete.
     bool quit_when_idle() {
         if (!quit_at_end_) return false;
         {
             std::lock_guard lock(mutex_);
-            if (!attached_ || sending_ > 0 || !view_.idle()) return false;
+            if (!attached_ || !queued_.empty() || !turn_over()) return false;
         }
         leave();
         return true;
@@ -246,12 +267,11 @@ class tui_plugin final : public sdk::ui {
         }
         host_.api().call("session.send", json{{"session_id", session}, {"content", t.text}}.dump(-1, ' ', false, json::error_handler_t::replace),
                          [this](const sdk::status& s, std::string_view text) {
-                             if (!s.ok()) {
-                                 const json e = json::parse(text.empty() ? "{}" : text, nullptr, false);
-                                 say((text_of(e, "message").empty() ? s.message : text_of(e, "message")) + "\n", "\x1b[31m");
-                             }
+                             const json r = json::parse(text.empty() ? "{}" : text, nullptr, false);
+                             if (!s.ok()) say((text_of(r, "message").empty() ? s.message : text_of(r, "message")) + "\n", "\x1b[31m");
                              std::lock_guard lock(mutex_);
                              --sending_;
+                             if (s.ok() && r.is_object()) awaited_seq_ = r.value("seq", std::uint64_t{0});
                          });
     }
 
@@ -299,6 +319,8 @@ class tui_plugin final : public sdk::ui {
     std::deque<json> early_;   // events that came before the snapshot
     bool attached_ = false, resumed_ = false, reattach_ = false, stopping_ = false;
     int sending_ = 0;
+    std::uint64_t awaited_seq_ = 0;  // of the last message sent: its turn ends with an idle state of a larger number
+    std::deque<typed> queued_;       // Owner: keyboard worker
 };
 
 }  // namespace

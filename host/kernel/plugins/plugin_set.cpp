@@ -472,7 +472,7 @@ supervise::child_spec plugin_set::node() {
     return c;
 }
 
-void plugin_set::add(plugin_spec spec, done finished) {
+void plugin_set::add(plugin_spec spec, done finished, start_hook before_start) {
     auto refuse = [&](errc code, std::string why) {
         if (finished) finished(fail(code, std::move(why)));
     };
@@ -483,6 +483,7 @@ void plugin_set::add(plugin_spec spec, done finished) {
     e->info.use = spec.use;
     const auto id = spec.id;
     e->spec = std::move(spec);
+    e->hook = std::move(before_start);
     bool taken = false;
     {
         std::unique_lock lock(impl_->mutex);

@@ -52,9 +52,6 @@ struct plugin_spec {
     milliseconds start_timeout{10'000};
     milliseconds quiesce_timeout{2'000};
     milliseconds stop_timeout{5'000};
-    /// JSON that hf.ui/1 import_state gets between init and the next start, once (UI swap); empty: nothing. A failing import is
-    /// logged and the start goes on.
-    std::string handover;
     bool unload = false;                ///< developer's option: dlclose when proven safe
 };
 
@@ -117,7 +114,8 @@ class plugin_set {
 
     /// Adds and starts. done: when it is active, or did not become so (it stays in the list, failed or quarantined; a
     /// refusal by verify() is not retried). Errors: already_exists, invalid_argument, plugin_refused, plugin_failed, timeout.
-    void add(plugin_spec spec, done finished = {});
+    /// before_start: as for start().
+    void add(plugin_spec spec, done finished = {}, start_hook before_start = {});
     /// Starts a stopped, failed or quarantined one (lifts the quarantine). Errors: not_found, running, restarting, as add.
     /// before_start: for this attempt only; its error is a failed start.
     void start(const std::string& id, done finished = {}, start_hook before_start = {});
