@@ -16,6 +16,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 configuration has problems, 4 no 
 
 Commands that talk to a running host find it by the data directory of --config FILE (default: config/holdfast.json, else the
 installed one, else the embedded defaults). HOLDFAST_CONFIG, HOLDFAST_DATA_DIR and HOLDFAST_PLUGIN_PATH override.
+HOLDFAST_RESTARTS=N/SECONDS[/DELAY] sets when the guardian gives up (default 5/60/1) and how long it waits before the second restart.
 
 Examples:
   holdfast run                                   serve; prints the address of the web page

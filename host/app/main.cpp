@@ -1,9 +1,19 @@
 // holdfast: a supervised plugin host for AI agents. Everything is in command_line.cpp and below it.
+#include <cstdio>
+#include <cstdlib>
+
 #include "app/command_line.hpp"
 #include "kernel/supervise/guardian.hpp"
 
 int main(int argc, char** argv) {
-    if (holdfast::app::wants_guardian(argc, argv))
-        return holdfast::supervise::run_guarded({}, argc, argv, holdfast::app::run_command_line);
+    if (holdfast::app::wants_guardian(argc, argv)) {
+        const char* restarts = std::getenv("HOLDFAST_RESTARTS");
+        const auto options = holdfast::supervise::guardian_options_from(restarts ? restarts : "");
+        if (!options) {
+            std::fprintf(stderr, "holdfast: HOLDFAST_RESTARTS: %s\n", options.error().message.c_str());
+            return holdfast::app::exit_usage;
+        }
+        return holdfast::supervise::run_guarded(*options, argc, argv, holdfast::app::run_command_line);
+    }
     return holdfast::app::run_command_line(argc, argv);
 }

@@ -30,6 +30,25 @@ guardian_decision::verdict guardian_decision::on_host_exit(int status, bool stop
     return {what::restart, 0, backoff_.next(options_.backoff, random_)};
 }
 
+result<guardian_options> guardian_options_from(const std::string& text) {
+    guardian_options out;
+    if (text.empty()) return out;
+    unsigned restarts = 0;
+    double within = 0, delay = 1;
+    int used = 0, used_all = 0;
+    const int found = std::sscanf(text.c_str(), "%9u/%9lf%n/%9lf%n", &restarts, &within, &used, &delay, &used_all);
+    const auto end = static_cast<int>(text.size());
+    const bool shaped = text[0] >= '0' && text[0] <= '9' && ((found == 2 && used == end) || (found == 3 && used_all == end));
+    if (!shaped || restarts > max_intensity || !(within > 0) || !(delay >= 0))
+        return fail(errc::config_invalid, "expected N/SECONDS or N/SECONDS/DELAY, for example 5/60 or 100/60/0, not \"" + text + "\"");
+    const auto to_time = [](double s) { return std::chrono::duration_cast<nanoseconds>(std::chrono::duration<double>(s)); };
+    out.intensity = {restarts, to_time(within)};
+    if (delay == 0) out.backoff = backoff_policy::none();
+    else out.backoff.initial = std::min(to_time(delay), out.backoff.cap);
+    if (auto ok = check_budget(out.intensity, out.backoff); !ok) return tl::unexpected<error>(ok.error());
+    return out;
+}
+
 namespace {
 
 constexpr auto insistence = std::chrono::seconds(2);

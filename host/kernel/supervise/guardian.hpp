@@ -22,6 +22,11 @@ struct guardian_options {
     std::function<void(const std::string&)> log;  ///< default: one line to stderr
 };
 
+/// "N/SECONDS" or "N/SECONDS/DELAY": more than N restarts within SECONDS is too often; DELAY seconds before the second restart, doubled
+/// from there (0: always at once). An operator whose host is killed on purpose sets it: drills, tests. "": the defaults.
+/// Errors: config_invalid saying what was expected.
+result<guardian_options> guardian_options_from(const std::string& text);
+
 /// Call first thing in main, before any thread exists. Without host_child_flag in argv this process becomes the guardian: it
 /// re-executes /proc/self/exe with the flag inserted as argv[1], and returns the host's exit code once that ends normally. With the
 /// flag, removes it and returns host_main(argc, argv).

@@ -116,6 +116,22 @@ TEST_F(guardian, O5_the_host_stops_when_the_guardian_is_killed) {
     ended();
 }
 
+TEST(guardian_options, are_read_from_text) {
+    const auto plain = guardian_options_from("");
+    ASSERT_TRUE(plain);
+    EXPECT_EQ(plain->intensity.intensity, 5u);
+    const auto drill = guardian_options_from("300/60/0");
+    ASSERT_TRUE(drill) << drill.error().message;
+    EXPECT_EQ(drill->intensity.intensity, 300u);
+    EXPECT_EQ(drill->intensity.period, seconds(60));
+    EXPECT_FALSE(drill->backoff.applies());
+    const auto slower = guardian_options_from("3/60/2.5");
+    ASSERT_TRUE(slower) << slower.error().message;
+    EXPECT_EQ(slower->backoff.initial, milliseconds(2500));
+    for (const char* bad : {"5", "5/", "/60", "5/0", "5/60/", "5/60/1x", "-1/60", "5/60/-1", "five", "5/nan", "50/60/10"})
+        EXPECT_FALSE(guardian_options_from(bad)) << bad;
+}
+
 TEST(guardian_decision, exit_restart_and_give_up) {
     using what = guardian_decision::verdict::what;
     guardian_options options;
