@@ -359,6 +359,7 @@ void application::stop() {
     side_.stop();  // a reload under way finishes first
     control_.reset();
     if (sessions_) wait_for(budget / 3, [&](auto done) { sessions_->stop(budget / 3, [done = std::move(done)]() mutable { done(); }); });
+    if (breakers_) breakers_->release();  // before the tree: a breaker still held would keep its plugin from ending
     if (root_ && !root_->stop_and_wait(budget)) write_log(level::warn, "host", "not everything stopped within its time: what is left is ended by force");
     if (bus_) bus_->close();
     if (llm_) llm_->set_gate({});

@@ -38,7 +38,7 @@ result<std::string> quick_data_dir(const std::string& path) {
     auto located = config::parse_located(text, path);
     if (!located) {
         // Only syntax stands in the way; the environment may still say where the host is.
-        if (!std::getenv("HOLDFAST_DATA_DIR")) return fail(errc::config_invalid, located.error().to_string());
+        if (const char* env = std::getenv("HOLDFAST_DATA_DIR"); !env || !*env) return fail(errc::config_invalid, located.error().to_string());
     } else {
         configured = string_or(member(located->value, "host"), "data_dir", configured);
     }

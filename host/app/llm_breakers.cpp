@@ -11,8 +11,13 @@ llm_breakers::llm_breakers(plugins::resolver<hf_breaker> policy, json config, co
           return dump(config);
       }()), clock_(clock) {}
 
-llm_breakers::~llm_breakers() {
+llm_breakers::~llm_breakers() { release(); }
+
+void llm_breakers::release() {
+    std::lock_guard lock(mutex_);
+    released_ = true;
     for (auto& [id, b] : breakers_) close(b);
+    breakers_.clear();
 }
 
 std::int64_t llm_breakers::now_ns() const { return std::chrono::duration_cast<nanoseconds>(clock_.now().time_since_epoch()).count(); }
@@ -25,6 +30,7 @@ void llm_breakers::close(one& b) noexcept {
 }
 
 llm_breakers::one* llm_breakers::current(const std::string& adapter) {
+    if (released_) return nullptr;
     auto policy = policy_();
     if (!policy) {
         if (!std::exchange(missing_said_, true)) write_log(level::warn, "llm", "calls pass without a breaker: " + policy.error().message);

@@ -19,6 +19,8 @@ class llm_breakers {
     llm_breakers(plugins::resolver<hf_breaker> policy, json config, const clock_source& clock);
     ~llm_breakers();
     sessions::llm_gate gate();  ///< its functions refer to this object
+    /// Gives the plugin back its breakers; from then on calls pass without one.
+    void release();
 
   private:
     struct one {
@@ -35,6 +37,7 @@ class llm_breakers {
     std::mutex mutex_;  // also keeps one call at a time on a breaker that is not thread-safe
     std::map<std::string, one> breakers_;
     bool missing_said_ = false;
+    bool released_ = false;
 };
 
 }  // namespace holdfast::app

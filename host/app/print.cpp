@@ -64,6 +64,10 @@ void print_pairs(const json& object, const std::string& indent) {
         if (value.is_object() && !value.empty()) {
             std::cout << indent << key << ":\n";
             print_pairs(value, indent + "  ");
+        } else if (value.is_array()) {
+            std::cout << indent << key << ":";
+            for (const json& item : value) std::cout << " " << printable(item.is_string() ? item.get<std::string>() : dump(item));
+            std::cout << "\n";
         } else {
             std::cout << indent << key << ": " << cell(object, key.c_str()) << "\n";
         }
