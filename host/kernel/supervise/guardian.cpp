@@ -204,6 +204,8 @@ int run_guarded(const guardian_options& options, int argc, char** argv, const st
         std::vector<char*> args{argv[0]};
         for (int i = 2; i < argc; ++i) args.push_back(argv[i]);
         args.push_back(nullptr);
+        const char* slash = std::strrchr(argv[0], '/');
+        prctl(PR_SET_NAME, slash ? slash + 1 : argv[0]);  // the kernel took it from /proc/self/exe: "exe"
         return host_main(argc - 1, args.data());
     }
     prctl(PR_SET_CHILD_SUBREAPER, 1);
