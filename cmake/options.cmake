@@ -7,7 +7,7 @@ find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
   # A precompiled header's time stamps and defines must not defeat the cache.
   set(launcher ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE_PROGRAM})
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE_PROGRAM})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
   set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
 endif()
@@ -16,6 +16,7 @@ find_package(Threads REQUIRED)
 
 add_library(holdfast_build INTERFACE)
 target_compile_options(holdfast_build INTERFACE -fPIC -Wall -Wextra -Wno-missing-field-initializers -fno-omit-frame-pointer
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>  # g++ 12 sees ghosts in variants and expected at -O2
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>
     $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-unused-command-line-argument>)
 target_link_libraries(holdfast_build INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
