@@ -24,11 +24,13 @@ const poll_ms = 10;
 
 const pause = (ms) => new Promise((r) => setTimeout(r, ms));
 
-/// Resolves to the first truthy value of `probe`; rejects with what was waited for. `probe` may throw: that counts as not yet.
+/// Resolves to the first truthy value of `probe`; rejects with what was waited for. `probe` may throw: that counts as not yet,
+/// unless the error is marked final.
 export async function until(what, probe, ms = 15000) {
   const deadline = Date.now() + ms * patience;
   let last = null;
   for (;;) {
+    if (last?.final) throw last;
     try {
       const value = await probe();
       if (value) return value;
@@ -334,7 +336,7 @@ export class Host extends Place {
   async connect(ms = 30000) {
     this.control?.close();
     this.control = await until(() => `a host on ${this.socket}; it said:\n${this.log}`, async () => {
-      if (this.end) throw new Error(`the host ended with ${JSON.stringify(this.end)}`);
+      if (this.end) throw Object.assign(new Error(`the host ended with ${JSON.stringify(this.end)}; it said:\n${this.log}`), { final: true });
       return Control.connect(this.socket);
     }, ms);
     this.info = await this.control.call('host.info');
