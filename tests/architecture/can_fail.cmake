@@ -1,0 +1,7 @@
+file(REMOVE_RECURSE ${WORK})
+file(COPY ${SOURCE}/host ${SOURCE}/plugins ${SOURCE}/plugin-sdk DESTINATION ${WORK})
+file(APPEND ${WORK}/host/kernel/core/error.hpp "#include \"servers/tool_port.hpp\"\n")
+execute_process(COMMAND ${PYTHON} ${CHECK} ${WORK} OUTPUT_VARIABLE out RESULT_VARIABLE code)
+if(code EQUAL 0 OR NOT out MATCHES "kernel/core -> servers")
+  message(FATAL_ERROR "a wrong arrow was not noticed:\n${out}")
+endif()
