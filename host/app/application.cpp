@@ -250,10 +250,11 @@ void application::configure_llm() {
     for (const json& f : member(resolved["llm"], "fallback")) fallback.push_back(f.get<std::string>());
     const json breaker = resolved.contains("breaker") ? resolved["breaker"] : json::object();
     const std::string policy = string_or(breaker, "use", "breaker-consecutive");
-    auto fresh = std::make_unique<llm_breakers>([this, policy] { return plugins_->resolve<hf_breaker>(board_->instance_for(policy), HF_EXT_BREAKER)(); }, breaker, clock_);
+    auto fresh = std::make_shared<llm_breakers>([this, policy] { return plugins_->resolve<hf_breaker>(board_->instance_for(policy), HF_EXT_BREAKER)(); }, breaker, clock_);
     llm_->configure(std::move(adapters), string_or(resolved["llm"], "default", "auto"), std::move(fallback));
     llm_->set_gate(fresh->gate());
-    breakers_ = std::move(fresh);
+    std::swap(breakers_, fresh);
+    if (fresh) fresh->release();
     llm_->refresh([this] {
         const json c = llm_->choice();
         write_log(level::info, "llm", "answers come from '" + string_or(c, "chosen") + "': " + string_or(c, "reason"));

@@ -87,7 +87,7 @@ class application {
     std::unique_ptr<plugin_board> board_;
     std::shared_ptr<plugins::call_port> store_;      // second owners: servers, sessions
     std::shared_ptr<servers::server_set> servers_;   // second owners: sessions, methods
-    std::unique_ptr<llm_breakers> breakers_;
+    std::shared_ptr<llm_breakers> breakers_;         // second owner: the router's gate
     std::shared_ptr<sessions::llm_router> llm_;      // second owner: sessions
     std::shared_ptr<sessions::session_directory> sessions_;
     std::mutex session_supervisor_mutex_;

@@ -57,7 +57,7 @@ llm_breakers::one* llm_breakers::current(const std::string& adapter) {
 
 sessions::llm_gate llm_breakers::gate() {
     sessions::llm_gate g;
-    g.acquire = [this](const std::string& adapter) {
+    g.acquire = [this, self = shared_from_this()](const std::string& adapter) {
         sessions::llm_gate::permit out;
         std::lock_guard lock(mutex_);
         one* b = current(adapter);
@@ -70,7 +70,7 @@ sessions::llm_gate llm_breakers::gate() {
         out.retry_after = std::chrono::duration_cast<milliseconds>(nanoseconds(std::max<std::int64_t>(p.retry_after_ns, 0)));
         return out;
     };
-    g.report = [this](const std::string& adapter, std::uint64_t generation, sessions::llm_gate::outcome how, nanoseconds latency) {
+    g.report = [this, self = shared_from_this()](const std::string& adapter, std::uint64_t generation, sessions::llm_gate::outcome how, nanoseconds latency) {
         std::lock_guard lock(mutex_);
         auto it = breakers_.find(adapter);
         if (it == breakers_.end() || !it->second.handle) return;
@@ -78,7 +78,7 @@ sessions::llm_gate llm_breakers::gate() {
         const std::int32_t what = how == outcome::success ? HF_OUTCOME_SUCCESS : how == outcome::failure ? HF_OUTCOME_FAILURE : HF_OUTCOME_IGNORED;
         plugins::invoke(it->second.from, [&](const hf_breaker& t, void* self) { t.report(self, it->second.handle, generation, what, latency.count(), now_ns()); });
     };
-    g.state = [this](const std::string& adapter) -> std::string {
+    g.state = [this, self = shared_from_this()](const std::string& adapter) -> std::string {
         std::lock_guard lock(mutex_);
         auto it = breakers_.find(adapter);
         if (it == breakers_.end() || !it->second.handle) return "closed";

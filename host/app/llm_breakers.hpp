@@ -14,11 +14,11 @@ namespace holdfast::app {
 
 /// [any thread] When the policy plugin is restarted, each adapter gets a fresh (closed) breaker from the new generation.
 /// While no policy serves, calls pass: an LLM without a breaker is better than no LLM, and a log line says so once.
-class llm_breakers {
+class llm_breakers : public std::enable_shared_from_this<llm_breakers> {
   public:
     llm_breakers(plugins::resolver<hf_breaker> policy, json config, const clock_source& clock);
     ~llm_breakers();
-    sessions::llm_gate gate();  ///< its functions refer to this object
+    sessions::llm_gate gate();  ///< its functions share this object: a call under way outlives a reconfiguration
     /// Gives the plugin back its breakers; from then on calls pass without one.
     void release();
 
