@@ -262,28 +262,35 @@ void application::configure_llm() {
 }
 
 json application::reload() {
-    std::lock_guard lock(reload_mutex_);
     if (stopping_) return {{"changed", json::array()}, {"errors", json::array()}};
     auto loaded = load_configuration(options_.config_path);
-    if (!loaded) {
+    if (loaded) {
+        std::lock_guard lock(document_mutex_);
+        last_problems_.clear();
+    } else {
         json errors = json::array();
         for (const auto& p : loaded.error()) {
             errors.push_back(p.to_json());
             write_log(level::error, "config", "not applied: " + p.to_string());
         }
-        last_problems_ = loaded.error();
+        {
+            std::lock_guard lock(document_mutex_);
+            last_problems_ = loaded.error();
+        }
         bus_->publish("session:admin_dashboard", "admin_notification", json{{"severity", "error"}, {"message", "the configuration was not applied: " + loaded.error()[0].to_string()}, {"context", {{"errors", errors}}}});
         return {{"changed", json::array()}, {"errors", errors}};
     }
-    last_problems_.clear();
     const auto changes = config::difference(loaded_.document.resolved, loaded->document.resolved, keyed_sections);
     json names = json::array();
     for (const auto& c : changes) names.push_back(c.to_string());
     if (changes.empty()) return {{"changed", names}, {"errors", json::array()}};
     auto touched = [&](const std::string& section) { return std::any_of(changes.begin(), changes.end(), [&](const auto& c) { return c.section == section; }); };
 
-    loaded->data_dir = loaded_.data_dir;  // fixed for the life of the host
-    loaded_ = std::move(*loaded);
+    {
+        std::lock_guard lock(document_mutex_);
+        loaded->data_dir = loaded_.data_dir;  // fixed for the life of the host
+        loaded_ = std::move(*loaded);
+    }
     const json& resolved = loaded_.document.resolved;
     set_log_level(string_or(resolved["host"]["log"], "level", "info"));
     plugins_->set_log_level(log_level_number());
@@ -340,9 +347,12 @@ json application::health() const {
 }
 
 json application::info() const {
+    std::unique_lock lock(document_mutex_);
+    const std::string data_dir = loaded_.data_dir, path = loaded_.document.path;
+    lock.unlock();
     return {{"name", "holdfast"}, {"version", HOLDFAST_VERSION}, {"pid", ::getpid()},
             {"uptime_ms", std::chrono::duration_cast<milliseconds>(clock_.now() - started_).count()},
-            {"started_at", rfc3339(started_wall_)}, {"data_dir", loaded_.data_dir}, {"config", loaded_.document.path}, {"urls", board_->urls()}, {"llm", llm_->choice()}};
+            {"started_at", rfc3339(started_wall_)}, {"data_dir", data_dir}, {"config", path}, {"urls", board_->urls()}, {"llm", llm_->choice()}};
 }
 
 std::vector<std::string> application::urls() const {

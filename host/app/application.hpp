@@ -48,7 +48,6 @@ class application {
 
     json info() const;                        ///< host.info
     std::vector<std::string> urls() const;    ///< with the token in the fragment
-    const std::string& data_dir() const noexcept { return loaded_.data_dir; }
 
   private:
     friend void register_host_methods(api::method_table& table, application& app);
@@ -60,7 +59,7 @@ class application {
     result<void> build_tree();
     result<void> build_services();
     result<void> open_doors();
-    /// Applies the file as it is now. {"changed":[…],"errors":[…]}. [one thread at a time]
+    /// Applies the file as it is now. {"changed":[…],"errors":[…]}. [side thread]
     json reload();
     void configure_llm();
     void on_report(const supervise::supervision_report& report);
@@ -71,7 +70,7 @@ class application {
 
     // In construction order; destruction is the reverse.
     application_options options_;
-    loaded_configuration loaded_;                 // under reload_mutex_ after start
+    loaded_configuration loaded_;                 // Owner: the side thread after start; others read under document_mutex_
     system_clock clock_;
     steady_time started_ = clock_.now();
     wall_time started_wall_ = clock_.wall();
@@ -94,8 +93,8 @@ class application {
     supervise::ref<supervise::supervisor> session_supervisor_;  // replaced when its parent restarts it
     supervise::ref<supervise::supervisor> root_;
     std::unique_ptr<api::control_server> control_;
-    std::mutex reload_mutex_;
-    std::vector<config::problem> last_problems_;     // under reload_mutex_
+    mutable std::mutex document_mutex_;              // never held while anything is applied
+    std::vector<config::problem> last_problems_;     // under document_mutex_
     std::unique_ptr<config::file_watch> watch_;
     side_thread side_;
     std::atomic<bool> stopping_{false}, doors_open_{false};

@@ -96,11 +96,11 @@ void register_host_methods(api::method_table& table, application& app) {
                }});
 
     read("config.get", role::admin, "The configuration in force, credentials hidden", [a](const json&) -> result<json> {
-        std::lock_guard lock(a->reload_mutex_);
+        std::lock_guard lock(a->document_mutex_);
         return json{{"path", a->loaded_.document.path}, {"config", a->loaded_.document.redacted()}, {"problems", problems_json(a->last_problems_)}};
     });
     read("config.schema", role::viewer, "JSON Schema of the configuration file", [a](const json&) -> result<json> {
-        std::lock_guard lock(a->reload_mutex_);
+        std::lock_guard lock(a->document_mutex_);
         const auto o = load_options_for(a->loaded_.found);
         return json{{"schema", config::compose_schema(o.root_schema, o.plugins)}};
     });
