@@ -231,10 +231,10 @@ void instance_actor::describe(json& node) const {
     }
     node["use"] = spec_.use;
     node["strategy"] = std::string(supervise::to_string(spec_.supervision.how));
-    if (host) node["holds"] = host->describe();
-    if (!workers) return;
-    auto tree = workers->tree();
-    node["children"] = std::move(tree["children"]);
+    node["children"] = workers ? workers->tree()["children"] : json::array();
+    if (!host) return;
+    node["holds"] = host->describe();
+    for (json& process : host->process_nodes()) node["children"].push_back(std::move(process));
 }
 
 }  // namespace holdfast::plugins::detail

@@ -208,11 +208,34 @@ void services::cancel_timer(std::uint64_t id) {
 // ---- processes
 
 struct services::process_entry {
+    std::string name;                             // what the plugin calls it
     std::shared_ptr<supervise::process> running;  // under services::mutex_; second owner: the spawner
     hf_process_sink sink{};
     steady_time since{};
     supervise::timer_handle kill;
 };
+
+json services::process_nodes() const {
+    std::vector<std::shared_ptr<process_entry>> entries;
+    std::vector<std::shared_ptr<supervise::process>> running;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& [id, e] : processes_)
+            if (e->running) {
+                entries.push_back(e);
+                running.push_back(e->running);
+            }
+    }
+    json out = json::array();
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        const auto used = running[i]->usage();  // reads /proc: outside the lock
+        const auto uptime = std::chrono::duration_cast<milliseconds>(context_->rt->now() - entries[i]->since);
+        out.push_back({{"id", entries[i]->name}, {"kind", "process"}, {"state", "running"}, {"restarts", 0}, {"incarnation", 1}, {"last_exit", nullptr},
+                       {"uptime_ms", uptime.count()}, {"pid", used.pid}, {"memory_bytes", used.rss_bytes}, {"cpu_ms", used.cpu_ms},
+                       {"descriptors", used.descriptors}, {"sockets", used.sockets}, {"children", json::array()}});
+    }
+    return out;
+}
 
 namespace {
 
@@ -272,6 +295,7 @@ result<void> services::spawn(std::string_view spec, const hf_process_sink& sink,
     auto entry = std::make_shared<process_entry>();
     std::memcpy(&entry->sink, &sink, std::min<std::size_t>(sink.size, sizeof sink));
     entry->since = context_->rt->now();
+    entry->name = string_or(*parse_json(spec), "name", options->argv[0]);
     std::uint64_t id = 0;
     {
         std::lock_guard lock(mutex_);

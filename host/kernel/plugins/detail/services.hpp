@@ -69,6 +69,7 @@ class services : public std::enable_shared_from_this<services> {
     const std::string& id() const noexcept { return id_; }
     std::uint64_t mark() const noexcept { return mark_key_; }
     json describe() const;  ///< counts of what it holds
+    json process_nodes() const;  ///< its child processes as nodes of the tree. Reads /proc
 
     /// Runs f, a call into the plugin, if callbacks may still run: marked, counted, and with nothing escaping. false: not run.
     template <class F>
