@@ -101,19 +101,21 @@ constexpr const char* schema_text = R"json({
         "working_dir": {"type": "string", "minLength": 1},
         "url": {"type": "string", "pattern": "^https?://", "x-hint": "a URL that begins with http:// or https://"},
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
-        "type": {"enum": ["stdio", "http", "streamable-http", "streamableHttp"], "description": "As other clients' files say it"},
+        "type": {"enum": ["stdio", "http", "sse", "streamable-http", "streamableHttp"], "description": "As other clients' files say it"},
         "transport": {"type": "string", "minLength": 1, "description": "Transport plugin: stdio, http, or the name of one"},
         "settings": {"type": "object", "description": "For custom transports"},
         "description": {"type": "string"},
         "enabled": {"type": "boolean"},
         "disabled": {"type": "boolean"},
         "internal": {"type": "boolean"},
-        "restart": {"enum": ["permanent", "transient", "temporary"]},
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 3600},
-        "call_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 86400},
-        "probe_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
+        "era_probe_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 600, "description": "How long a stdio server may take to answer server/discover before it counts as one of the older protocol"},
+        "idle_timeout_s": {"type": "number", "minimum": 0, "maximum": 86400, "description": "Silence after which a connection counts as lost; 0: never"},
+        "max_line_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "description": "Longest message of a stdio server"},
+        "request_streams": {"type": "boolean", "description": "Whether every request has a response stream of its own (http: yes)"},
+        "roots": {"type": "array", "items": {"type": "object"}, "description": "What roots/list answers: [{\"uri\", \"name\"?}]"},
         "breaker": {"$ref": "#/$defs/breaker"},
         "health": {"$ref": "#/$defs/health"}
       }
@@ -140,7 +142,7 @@ constexpr const char* schema_text = R"json({
     }
   },
   "breaker": {"type": "object", "properties": {
-    "use": {"type": "string", "minLength": 1},
+    "use": {"type": "string", "minLength": 1, "default": "breaker-consecutive", "description": "The policy; its own settings stand beside this key"},
     "failure_threshold": {"type": "integer", "minimum": 1},
     "recovery_timeout_s": {"type": "number", "exclusiveMinimum": 0},
     "max_timeout_s": {"type": "number", "exclusiveMinimum": 0},
@@ -148,7 +150,7 @@ constexpr const char* schema_text = R"json({
     "disable_after_minutes": {"type": "number", "exclusiveMinimum": 0}
   }},
   "health": {"type": "object", "properties": {
-    "use": {"type": "string", "minLength": 1},
+    "use": {"type": "string", "minLength": 1, "default": "health-threshold", "description": "The policy; its own settings stand beside this key"},
     "interval_s": {"type": "number", "exclusiveMinimum": 0},
     "timeout_s": {"type": "number", "exclusiveMinimum": 0},
     "failure_threshold": {"type": "integer", "minimum": 1},
@@ -196,7 +198,10 @@ class name_rules {
   public:
     explicit name_rules(const std::vector<plugins::found_plugin>& found) {
         for (const auto& p : found)
-            if (p.problem.empty()) kinds_[p.about.id] = p.about.kind;
+            if (p.problem.empty()) {
+                kinds_[p.about.id] = p.about.kind;
+                schemas_[p.about.id] = p.about.kind == "store" ? p.about.settings_schema : p.about.rules_schema;
+            }
     }
     void operator()(const json& doc, found_list& found) const {
         std::vector<std::string> adapters{"auto"};
@@ -224,8 +229,16 @@ class name_rules {
         found.push_back({at, "no llm plugin is named '" + id + "' under /plugins" + (close.empty() ? "" : ": did you mean '" + close + "'?"), false});
     }
     void check_use(const std::string& kind, const std::string& at, const json& section, found_list& found) const {
-        const std::string use = string_or(section, "use");
-        if (use.empty() || kind_of(use) == kind) return;
+        const std::string use = string_or(section, "use", kind == "breaker" ? "breaker-consecutive" : kind == "health" ? "health-threshold" : "");
+        if (section.is_null() || use.empty()) return;
+        if (kind_of(use) == kind) {
+            // A policy's settings stand beside "use", a store's under "settings".
+            const json& settings = kind == "store" ? member(section, "settings") : section;
+            const json& schema = schemas_.at(use);
+            if (!schema.is_null() && !settings.is_null())
+                for (config::violation& v : config::validate(schema, settings, kind == "store" ? at + "/settings" : at)) found.push_back(std::move(v));
+            return;
+        }
         std::vector<std::string> names;
         for (const auto& [id, k] : kinds_)
             if (k == kind) names.push_back(id);
@@ -235,6 +248,7 @@ class name_rules {
         found.push_back({at + "/use", "no " + kind + " plugin '" + use + "' on the search path" + (close.empty() ? ": found are " + all : ": did you mean '" + close + "'?"), false});
     }
     std::map<std::string, std::string> kinds_;
+    std::map<std::string, json> schemas_;
 };
 
 }  // namespace

@@ -285,6 +285,8 @@ result<manifest> parse_manifest(std::string_view text) {
     m.settings_schema = member(j, "settings");
     if (!m.settings_schema.is_null() && !m.settings_schema.is_object() && !m.settings_schema.is_boolean())
         return bad("has \"settings\" that is not a JSON Schema");
+    m.rules_schema = member(j, "rules");
+    if (!m.rules_schema.is_null() && !m.rules_schema.is_object()) return bad("has \"rules\" that is not a JSON Schema");
     return m;
 }
 

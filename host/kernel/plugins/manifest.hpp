@@ -22,6 +22,7 @@ struct manifest {
     std::uint32_t abi_min = 0, abi_max = 0;
     std::vector<std::string> interfaces;  ///< "hf.llm/1" …; empty when it does not say
     json settings_schema;                 ///< JSON Schema of "settings"; null = none given, any object will do
+    json rules_schema;                    ///< of a policy: JSON Schema of what stands beside "use" in "breaker" or "health"; may be null
     json to_json() const;                 ///< {id, kind, version, description, abi, interfaces, settings}
 };
 
