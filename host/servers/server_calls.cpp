@@ -37,7 +37,7 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     c.id = job->id;
     c.method = job->method;
     c.params = std::move(job->params);
-    c.timeout = job->timeout;
+    c.timeout = spec_->call_timeout ? std::min(job->timeout, *spec_->call_timeout) : job->timeout;
     c.accepts_input = static_cast<bool>(job->events.input);
     c.wants_progress = static_cast<bool>(job->events.progress);
     c.owner = job->session;
@@ -70,6 +70,8 @@ void server_actor::on_done(mcp::out::done d) {
     bool sample = true, ok = true;
     if (!d.outcome) {
         ++record_->failed_calls;
+        // Whoever reads it may have called many servers.
+        if (auto& message = d.outcome.error().message; message.find(record_->name) == std::string::npos) message = "'" + record_->name + "': " + message;
         switch (d.outcome.error().code) {
             case errc::server_error: break;  // it answered: alive
             case errc::timeout:

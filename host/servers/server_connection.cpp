@@ -61,9 +61,10 @@ void server_actor::open_transport() {
     if (!opened) return attempt_failed(opened.error());
     connection_ = std::move(*opened);
     connect_timer_ = tell_after(spec_->connect_timeout, [this] {
-        if (status_.state.attempting && connection_)
-            attempt_failed({errc::timeout, "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" +
-                                               std::string(machine_ ? machine_->phase() : "opening") + ")"});
+        if (!status_.state.attempting || !connection_) return;
+        std::string why = "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" + std::string(machine_ ? machine_->phase() : "opening") + ")";
+        if (machine_ && machine_->counters().garbage > 0) why += "; it printed something that is no JSON-RPC: see its log";
+        attempt_failed({errc::timeout, std::move(why)});
     });
 }
 

@@ -116,6 +116,7 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     const auto ms = [](nanoseconds n) { return std::chrono::duration_cast<milliseconds>(n); };
     spec->stop_grace = ms(r.duration(server, "stop_grace_s", 5, 0));
     spec->connect_timeout = ms(r.duration(server, "connect_timeout_s", 60, 0.01));
+    if (!member(server, "call_timeout_s").is_null()) spec->call_timeout = ms(r.duration(server, "call_timeout_s", 60, 0.01));
     spec->probe_timeout = ms(r.duration(server, "era_probe_timeout_s", 5, 0.01));
     spec->idle_timeout = ms(r.duration(server, "idle_timeout_s", 0, 0));
     spec->roots = member(server, "roots");

@@ -1,5 +1,6 @@
 #pragma once
 // One entry of mcpServers, checked and completed with the global "breaker" and "health" objects.
+#include <optional>
 #include <memory>
 #include <string>
 
@@ -23,6 +24,7 @@ struct server_spec {
     bool permanent = false;       ///< "internal": true: its actor is restarted whatever happens
     milliseconds stop_grace{5'000};
     milliseconds connect_timeout{60'000};
+    std::optional<milliseconds> call_timeout;  ///< no call may take longer, whatever its caller allows
     milliseconds probe_timeout{5'000};
     milliseconds idle_timeout{0};
     json roots;                   ///< null: the host's
