@@ -1,5 +1,7 @@
 #include "kernel/events/event.hpp"
 
+#include "kernel/core/clock.hpp"
+
 namespace holdfast::events {
 namespace {
 
@@ -59,7 +61,8 @@ const std::string& event_body::text() const {
         append_string(*out, *topic_);
         *out += ",\"seq\":" + std::to_string(seq_) + ",\"epoch\":" + std::to_string(epoch_) + ",\"type\":";
         append_string(*out, type_);
-        *out += ",\"timestamp\":" + std::to_string(timestamp_ms_);
+        *out += ",\"timestamp\":";
+        append_string(*out, rfc3339(wall_time(milliseconds(timestamp_ms_))));
         const std::size_t envelope = out->size();
         *out += ',';
         append_fields(*out);

@@ -26,7 +26,7 @@ TEST(E1, an_event_carries_topic_number_epoch_type_and_time) {
     EXPECT_EQ(e.topic(), "server:files");
     EXPECT_EQ(e.timestamp_ms(), ms);
     EXPECT_EQ(json::parse(e.text()), (json{{"topic", "server:files"}, {"seq", 1}, {"epoch", 7}, {"type", "mcp_status_change"},
-                                           {"timestamp", ms}, {"to", "healthy"}}));
+                                           {"timestamp", rfc3339(clock.wall())}, {"to", "healthy"}}));
     EXPECT_EQ(e.payload_as<json>()->at("to"), "healthy");
     EXPECT_EQ(e.payload_as<number>(), nullptr);
 }
