@@ -77,7 +77,9 @@ result<std::unique_ptr<application>> application::start(application_options opti
         return fail(errc::config_invalid, text);
     }
     const json& log = loaded->document.resolved["host"]["log"];
-    if (auto ok = open_log({string_or(log, "level", "info"), string_or(log, "format", "text"), string_or(log, "file")}); !ok) return tl::unexpected<error>(ok.error());
+    std::string file = expand_home(string_or(log, "file"));
+    if (!file.empty()) file = (std::filesystem::path(loaded->document.base_dir) / file).string();
+    if (auto ok = open_log({string_or(log, "level", "info"), string_or(log, "format", "text"), file}); !ok) return tl::unexpected<error>(ok.error());
     std::unique_ptr<application> app(new application(std::move(options), std::move(*loaded)));
     for (auto step : {&application::lock_data_dir, &application::build_kernel, &application::build_tree, &application::build_services, &application::open_doors})
         if (auto ok = (app.get()->*step)(); !ok) return tl::unexpected<error>(ok.error());
@@ -311,7 +313,9 @@ void application::on_report(const supervise::supervision_report& report) {
     bus_->publish("supervision", name, fields);
     metrics_.add("holdfast_supervision_reports_total", {{"report", name}, {"kind", report.child_kind}});
     if (report.kind == supervise::report_kind::progress) return write_log(level::debug, "supervise", name, fields);
-    write_log(stopping_ ? level::debug : level::warn, "supervise", name, fields);
+    using supervise::exit_kind;
+    const bool orderly = report.reason.kind == exit_kind::shutdown || report.reason.kind == exit_kind::normal;  // somebody wanted it
+    write_log(stopping_ || orderly ? level::debug : level::warn, "supervise", name, fields);
     if (report.kind == supervise::report_kind::shutdown && report.id.empty() && report.supervisor == "holdfast" && !stopping_ && options_.request_restart)
         options_.request_restart();
 }

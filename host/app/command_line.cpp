@@ -6,6 +6,7 @@
 
 #include "app/commands.hpp"
 #include "app/paths.hpp"
+#include "kernel/config/nearest.hpp"
 
 namespace holdfast::app {
 namespace {
@@ -162,6 +163,16 @@ void add_everything(CLI::App& app, parsed& p) {
     completion->callback([&p] { p.code = completion_command(p.shell); });
 }
 
+/// The first word that should be a command and is none; "" when all is well.
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string a = argv[i];
+        if (a == "-c" || a == "--config") ++i;
+        else if (a.empty() || a[0] != '-') return app.get_subcommand_no_throw(a) ? "" : a;
+    }
+    return "";
+}
+
 }  // namespace
 
 bool wants_guardian(int argc, char** argv) {
@@ -182,6 +193,13 @@ int run_command_line(int argc, char** argv) {
     p.common.program = program_dir() + "/holdfast";
     CLI::App app{"Holdfast: a supervised plugin host for AI agents", "holdfast"};
     add_everything(app, p);
+    if (const std::string unknown = unknown_command(app, argc, argv); !unknown.empty()) {
+        std::vector<std::string> names;
+        for (const CLI::App* c : app.get_subcommands([](const CLI::App*) { return true; })) names.push_back(c->get_name());
+        const std::string close = config::nearest(unknown, names);
+        std::cerr << "holdfast: there is no command '" << unknown << "'" << (close.empty() ? ": holdfast --help lists them" : ": did you mean '" + close + "'?") << "\n";
+        return exit_usage;
+    }
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

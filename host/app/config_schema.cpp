@@ -53,7 +53,6 @@ constexpr const char* schema_text = R"json({
         "start": {"enum": ["auto", "on_demand", "disabled"], "default": "auto", "description": "auto: with the host; on_demand: by 'holdfast ui start' or plugin.start; disabled: never"},
         "isolation": {"enum": ["in-process"], "default": "in-process"},
         "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "x-hint": "the file's SHA-256, 64 hexadecimal digits"},
-        "limits": {"type": "object", "additionalProperties": false, "properties": {"memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576, "description": "Of each child process"}}},
         "supervision": {"$ref": "#/$defs/supervision"}
       }
     }
@@ -75,7 +74,7 @@ constexpr const char* schema_text = R"json({
     "type": "object", "additionalProperties": false, "default": {},
     "properties": {
       "permission_timeout_s": {"type": "number", "minimum": 1, "maximum": 86400},
-      "stream_idle_s": {"type": "number", "minimum": 1, "maximum": 86400},
+      "stream_idle_s": {"type": "number", "minimum": 1, "maximum": 3600},
       "tool_timeout_s": {"type": "number", "minimum": 1, "maximum": 86400},
       "hibernate_after_s": {"type": "number", "minimum": 0},
       "delete_after_s": {"type": "number", "minimum": 0},
@@ -110,7 +109,7 @@ constexpr const char* schema_text = R"json({
         "internal": {"type": "boolean"},
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
-        "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 3600},
+        "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
         "era_probe_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 600, "description": "How long a stdio server may take to answer server/discover before it counts as one of the older protocol"},
         "idle_timeout_s": {"type": "number", "minimum": 0, "maximum": 86400, "description": "Silence after which a connection counts as lost; 0: never"},
         "max_line_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "description": "Longest message of a stdio server"},
@@ -133,6 +132,7 @@ constexpr const char* schema_text = R"json({
       "backoff": {
         "type": "object", "additionalProperties": false,
         "properties": {
+          "first_ms": {"type": "integer", "minimum": 0, "description": "Before the first restart; 0: at once"},
           "initial_ms": {"type": "integer", "minimum": 0},
           "max_ms": {"type": "integer", "minimum": 0},
           "multiplier": {"type": "number", "minimum": 1, "maximum": 100},
@@ -198,9 +198,9 @@ class name_rules {
   public:
     explicit name_rules(const std::vector<plugins::found_plugin>& found) {
         for (const auto& p : found)
-            if (p.problem.empty()) {
-                kinds_[p.about.id] = p.about.kind;
-                schemas_[p.about.id] = p.about.kind == "store" ? p.about.settings_schema : p.about.rules_schema;
+            if (p.problem.empty() && !p.shadowed) {
+                kinds_[p.file_id] = p.about.kind;
+                schemas_[p.file_id] = p.about.kind == "store" ? p.about.settings_schema : p.about.rules_schema;
             }
     }
     void operator()(const json& doc, found_list& found) const {
@@ -262,7 +262,7 @@ config::load_options load_options_for(const std::vector<plugins::found_plugin>& 
     config::load_options out;
     out.root_schema = root_schema();
     for (const auto& p : found)
-        if (p.problem.empty() && !p.shadowed) out.plugins.push_back({p.about.id, p.about.kind, p.about.settings_schema});
+        if (p.problem.empty() && !p.shadowed) out.plugins.push_back({p.file_id, p.about.kind, p.about.settings_schema});
     out.checks = {check_supervision, check_auth, check_servers, check_sessions, name_rules(found)};
     return out;
 }

@@ -20,7 +20,7 @@ start_mode mode_from(const std::string& name) {
 
 const plugins::found_plugin* find_file(const std::vector<plugins::found_plugin>& found, const std::string& use) {
     for (const auto& f : found)
-        if (!f.shadowed && (f.file_id == use || f.about.id == use || f.path == use)) return &f;
+        if (!f.shadowed && (f.file_id == use || f.path == use)) return &f;
     return nullptr;
 }
 

@@ -54,8 +54,10 @@ std::string canonical(const std::string& type) {
     return type;
 }
 
+/// A server's own policy keys over the global ones. Another policy ("use") starts from scratch: it would not know the other's keys.
 json merged(const json& global, const json& own) {
-    json out = global.is_object() ? global : json::object();
+    const std::string other = string_or(own, "use");
+    json out = global.is_object() && (other.empty() || other == string_or(global, "use")) ? global : json::object();
     if (own.is_object()) out.update(own);
     return out;
 }

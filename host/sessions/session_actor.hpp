@@ -85,6 +85,10 @@ class session_actor final : public supervise::actor {
         bool saving = false;
         std::shared_ptr<stream_buffer> buffer;  // second owner: the adapter's callbacks
     };
+    struct awaited {
+        std::string server;
+        steady_time deadline{};
+    };
     struct tool_run {
         std::uint64_t call = 0;
         steady_time began{};
@@ -131,6 +135,8 @@ class session_actor final : public supervise::actor {
     void drain();
     void model_ended(const std::string& message_id, result<json> r);
     void run_tool(const effect::run_tool& e);
+    void await_tool(const effect::await_tool& e);
+    void look_for_tools();
     void watch_stream();
     void save_partial();
     void stop_everything() noexcept;
@@ -182,10 +188,11 @@ class session_actor final : public supervise::actor {
     std::optional<stream> stream_;
     tool_names offered_;
     std::map<std::string, tool_run> runs_;
+    std::map<std::string, awaited> awaited_;  // by call id
     std::uint64_t snapshot_seq_ = 0;
     steady_time last_used_{};
     std::int64_t expiry_armed_ = 0;
-    supervise::timer_handle expiry_, hibernation_, retry_, idle_, partial_;
+    supervise::timer_handle expiry_, hibernation_, retry_, idle_, partial_, await_;
 };
 
 }  // namespace holdfast::sessions

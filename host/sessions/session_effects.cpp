@@ -1,4 +1,6 @@
 // What a decision asks for once its events are durable: the model, the tools.
+#include <algorithm>
+
 #include "sessions/chat_request.hpp"
 #include "sessions/session_actor.hpp"
 
@@ -9,6 +11,7 @@ using self_ref = supervise::ref<session_actor>;
 void session_actor::perform(session_effect& e) {
     if (auto* m = std::get_if<effect::call_model>(&e)) return call_model(m->message_id);
     if (auto* t = std::get_if<effect::run_tool>(&e)) return run_tool(*t);
+    if (auto* w = std::get_if<effect::await_tool>(&e)) return await_tool(*w);
     if (std::holds_alternative<effect::cancel_model>(e)) return;  // committed() has cancelled what is no longer awaited
     if (auto* c = std::get_if<effect::cancel_tool>(&e)) {
         if (const auto it = runs_.find(c->call_id); it != runs_.end()) {
@@ -131,6 +134,28 @@ void session_actor::run_tool(const effect::run_tool& e) {
     on.done = ended;
     const std::uint64_t call = services_.tools->call({e.server, e.tool, e.arguments, id_, options_.tool_timeout}, std::move(on));
     if (const auto it = runs_.find(e.call_id); it != runs_.end()) it->second.call = call;
+}
+
+void session_actor::await_tool(const effect::await_tool& e) {
+    awaited_.try_emplace(e.call_id, awaited{e.server, rt().now() + tool_wait});  // an earlier deadline stays
+    if (!await_.pending()) await_ = tell_after(tool_look, [this] { look_for_tools(); });
+}
+
+void session_actor::look_for_tools() {
+    const auto known = services_.tools ? services_.tools->tools() : nullptr;
+    std::vector<input::tool_ready> due;
+    for (auto it = awaited_.begin(); it != awaited_.end();) {
+        const tool_use* c = state_.find_call(it->first);
+        const bool over = !c || c->status != call_status::approved;
+        const bool last = rt().now() >= it->second.deadline;
+        const auto of_it = [&](const servers::tool_info& t) { return t.server == it->second.server; };
+        if (!over && (last || (known && std::any_of(known->tools.begin(), known->tools.end(), of_it)))) due.push_back({it->first, last});
+        it = over ? awaited_.erase(it) : std::next(it);
+    }
+    // One at a time and never onto a queue: what is not decided now is looked at again.
+    for (input::tool_ready& in : due)
+        if (!commit_ && queue_.empty() && !blocked_) submit(std::move(in), {}, true);
+    if (!awaited_.empty()) await_ = tell_after(tool_look, [this] { look_for_tools(); });
 }
 
 void session_actor::stop_everything() noexcept {

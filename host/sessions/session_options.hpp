@@ -37,6 +37,8 @@ inline constexpr std::size_t max_stashed_inputs = 1024;    ///< per session, whi
 inline constexpr std::size_t max_waiting_for_start = 1024; ///< per session, while it is being restored
 inline constexpr std::size_t max_remembered_keys = 256;    ///< idempotency keys in memory; older ones are looked up in the store
 inline constexpr std::size_t max_parallel_calls = 32;      ///< tool calls in one answer of the model; further ones are refused
+inline constexpr milliseconds tool_wait{10'000};           ///< for the server of an approved call to be back
+inline constexpr milliseconds tool_look{25};               ///< how often the catalogue is looked at meanwhile
 inline constexpr std::size_t max_input_history = 1000;     ///< lines
 
 /// {"permission_timeout_s","stream_idle_s","tool_timeout_s","hibernate_after_s","delete_after_s","max_rounds","recent_messages",

@@ -37,6 +37,7 @@ tool_use call_from(const json& j) {
     c.arguments = member(j, "arguments");
     c.status = call_status_from(string_or(j, "status", "proposed"));
     c.result = member(j, "result");
+    c.approved_hash = string_or(j, "approved_hash");
     return c;
 }
 
@@ -162,7 +163,10 @@ void on_required(session_state& s, const json& d) {
 void on_resolved(session_state& s, const json& d) {
     const std::string id = string_or(d, "request_id"), decision = string_or(d, "decision");
     if (const pending_request* p = s.find_pending(id); p && p->kind == "permission" && decision != "deny")
-        if (tool_use* c = edit_call(s, p->call_id)) c->status = call_status::approved;
+        if (tool_use* c = edit_call(s, p->call_id)) {
+            c->status = call_status::approved;
+            c->approved_hash = p->hash;
+        }
     std::erase_if(s.pending, [&](const pending_request& o) { return o.request_id == id; });
     s.resolved.push_back({id, decision, string_or(d, "resolved_by")});
     if (s.resolved.size() > remembered_resolutions) s.resolved.pop_front();
@@ -212,6 +216,7 @@ std::string time_text(std::int64_t wall_ms) { return rfc3339(wall_time(milliseco
 json tool_use::to_json() const {
     json j{{"id", id}, {"server", server}, {"tool", tool}, {"name", name}, {"arguments", arguments}, {"status", to_string(status)}};
     if (!result.is_null()) j["result"] = result;
+    if (status == call_status::approved && !approved_hash.empty()) j["approved_hash"] = approved_hash;
     return j;
 }
 

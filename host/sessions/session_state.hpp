@@ -30,6 +30,7 @@ struct tool_use {
     json arguments = json::object();
     call_status status = call_status::proposed;
     json result;                         ///< CallToolResult, null until there is one
+    std::string approved_hash;           ///< definition a person approved; empty until then
     json to_json() const;
 };
 

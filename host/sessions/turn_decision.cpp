@@ -7,6 +7,7 @@
 namespace holdfast::sessions {
 namespace {
 
+constexpr std::size_t shortest_random_id = 20;  // characters; the ids of the well-known models are longer
 constexpr unsigned max_queued_messages = 32;  // user messages waiting while a turn runs
 
 /// One decision under way: what is emitted is applied to a copy at once, so that later steps see it.
@@ -118,6 +119,13 @@ class turn {
                                           : in.outcome.error().message),
                      in.duration_ms);
         }
+        go_on();
+    }
+
+    void on(const input::tool_ready& in) {
+        const tool_use* c = out_.next.find_call(in.call_id);
+        if (!c || c->status != call_status::approved) return;
+        approved(in.call_id, std::string(c->approved_hash), in.last);
         go_on();
     }
 
@@ -267,11 +275,13 @@ class turn {
                                    {"context", {{"message_id", in.message_id}}}});
     }
 
-    /// A call as the model made it; ids that are empty or known already are replaced, in the part as well.
+    /// A call as the model made it; ids that are empty or known already are replaced, in the part as well. Once memory does not hold the
+    /// whole session, an id too short to be random may have been used before: replaced, too, for an id names one call in the journal.
     json proposed(json& part, const json& before) {
         std::string id = string_or(part, "id");
         const auto same = [&](const json& c) { return string_or(c, "id") == id; };
-        if (id.empty() || out_.next.find_call(id) || std::any_of(before.begin(), before.end(), same)) part["id"] = id = c_.new_id("call_");
+        const bool doubtful = id.size() < shortest_random_id && out_.next.stats.messages > out_.next.recent.size();
+        if (id.empty() || doubtful || out_.next.find_call(id) || std::any_of(before.begin(), before.end(), same)) part["id"] = id = c_.new_id("call_");
         const std::string name = string_or(part, "name");
         const auto [server, tool] = decode(name);
         return {{"id", id}, {"server", server}, {"tool", tool}, {"name", name}, {"arguments", member(part, "input")}, {"status", "proposed"}};
@@ -370,11 +380,20 @@ class turn {
         approved(p.call_id, p.hash);
     }
 
-    void approved(const std::string& call_id, const std::string& asked_hash) {
+    bool server_there(const std::string& server) const {
+        return c_.tools && std::any_of(c_.tools->tools.begin(), c_.tools->tools.end(), [&](const auto& t) { return t.server == server; });
+    }
+
+    /// A server that is not there, after a restart of ours or its own, is expected back; one that is there without the tool is not.
+    void approved(const std::string& call_id, const std::string& asked_hash, bool last = false) {
         const tool_use* found = out_.next.find_call(call_id);
         if (!found) return;
         const tool_use c = *found;
         const servers::tool_info* t = look_up(c.server, c.tool);
+        if (!t && !last && visible(c.server) && !server_there(c.server)) {
+            out_.effects.push_back(effect::await_tool{c.id, c.server});
+            return;
+        }
         if (!t) return not_run(c, "The tool " + c.server + "/" + c.tool + " is not available any more.");
         if (t->hash != asked_hash) return ask(c, *t, " Its definition has changed since you were asked.");
         intent(c, t->hash);
@@ -438,9 +457,7 @@ class turn {
                 }
         }
         if (c.status == call_status::approved) {  // durable approval, no intent: nothing has left
-            const servers::tool_info* t = look_up(c.server, c.tool);
-            if (t) intent(c, t->hash);
-            else not_run(c, "The tool " + c.server + "/" + c.tool + " is not available any more.");
+            approved(c.id, c.approved_hash);
             return false;
         }
         propose(c);

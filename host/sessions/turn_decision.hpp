@@ -24,6 +24,7 @@ struct model_failed { std::string message_id; error why; std::string partial; };
 struct answer { std::string request_id, decision, pattern, by; json content; };  ///< to a permission or an input request
 struct expire {};                                                               ///< some deadline may have passed
 struct tool_done { std::string call_id; result<json> outcome; bool sent = true; std::int64_t duration_ms = 0; };
+struct tool_ready { std::string call_id; bool last = false; };  ///< look again; last: it has been waited for long enough
 struct tool_asks { std::string call_id; servers::input_request question; };
 struct cancel { std::string by; std::string partial; };
 struct restored { std::string partial; };  ///< text saved of the message that was streaming
@@ -32,17 +33,19 @@ struct end { std::string reason; };
 }  // namespace input
 
 using session_input = std::variant<input::create, input::user_message, input::model_done, input::model_failed, input::answer, input::expire,
-                                   input::tool_done, input::tool_asks, input::cancel, input::restored, input::configure, input::end>;
+                                   input::tool_done, input::tool_ready, input::tool_asks, input::cancel, input::restored, input::configure, input::end>;
 
 namespace effect {
 struct call_model { std::string message_id; };
 struct cancel_model {};
 struct run_tool { std::string call_id, server, tool; json arguments; };
+/// Approved, but its server is not there now: bring input::tool_ready when it is, or when the wait is over.
+struct await_tool { std::string call_id, server; };
 struct cancel_tool { std::string call_id; };
 struct answer_tool { std::string call_id, key; json response; };
 }  // namespace effect
 
-using session_effect = std::variant<effect::call_model, effect::cancel_model, effect::run_tool, effect::cancel_tool, effect::answer_tool>;
+using session_effect = std::variant<effect::call_model, effect::cancel_model, effect::run_tool, effect::await_tool, effect::cancel_tool, effect::answer_tool>;
 
 /// What a decision may look at besides the state.
 struct turn_context {

@@ -242,7 +242,8 @@ class tui_plugin final : public sdk::ui {
         return true;
     }
 
-    void leave() { call("ui.stop", {{"id", host_.id()}}, {}); }
+    /// The answer may come while this very plugin is being stopped: then there is nobody to tell.
+    void leave() { host_.api().call("ui.stop", json{{"id", host_.id()}}.dump(), [](const sdk::status&, std::string_view) {}); }
 
     void handle(const typed& t) {
         if (t.what == typed::kind::end) return leave();

@@ -54,7 +54,7 @@ void check_plugins(const json& doc, const std::vector<plugin_schema>& plugins, s
     if (!entries.is_object()) return;
     for (const auto& [id, entry] : entries.items()) {
         const std::string use = string_or(entry, "use");
-        if (use.empty()) continue;  // the schema has said so
+        if (use.empty() || use.find('/') != std::string::npos) continue;  // the schema has said so; a path is judged when it is loaded
         const std::string at = "/plugins/" + pointer_token(id);
         auto it = std::find_if(plugins.begin(), plugins.end(), [&](const plugin_schema& p) { return p.use == use; });
         if (it == plugins.end()) {
@@ -90,7 +90,7 @@ json compose_schema(const json& root_schema, const std::vector<plugin_schema>& p
         entry["allOf"].push_back({{"if", {{"properties", {{"use", {{"const", p.use}}}}}, {"required", {"use"}}}},
                                   {"then", {{"properties", {{"settings", p.settings}}}}}});
     }
-    if (!names.empty()) entry["properties"]["use"]["enum"] = names;
+    if (!names.empty()) entry["properties"]["use"]["examples"] = names;  // a path is allowed as well
     return schema;
 }
 

@@ -225,11 +225,8 @@ void fill_defaults(const json& schema, json& value) {
     const json& properties = member(schema, "properties");
     if (!value.is_object() || !properties.is_object()) return;
     for (const auto& [key, s] : properties.items()) {
-        if (!value.contains(key)) {
-            if (s.is_object() && s.contains("default")) value[key] = s["default"];
-        } else {
-            fill_defaults(s, value[key]);
-        }
+        if (!value.contains(key) && s.is_object() && s.contains("default")) value[key] = s["default"];
+        if (value.contains(key)) fill_defaults(s, value[key]);
     }
 }
 
