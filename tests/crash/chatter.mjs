@@ -11,6 +11,8 @@ export class Chatter {
     this.sent = []; // {key, text, ack?: {message_id, seq}}
     this.state = "unknown";
     this.seq = 0; // of the newest event seen
+    this.looking = 0; // snapshots asked for
+    this.since = []; // events since then
     this.pending = new Map(); // request_id → request
     this.heard = now();
     this.told = () => {};
@@ -22,15 +24,22 @@ export class Chatter {
     if (e.topic !== this.topic) return;
     this.heard = now();
     this.seq = Math.max(this.seq, e.seq ?? 0);
+    if (this.looking) this.since.push(e);
+    this.apply(e);
+    this.told();
+  }
+
+  apply(e) {
     if (e.type === "SessionStateChanged") this.state = e.new_state;
     else if (e.type === "PermissionRequired") this.pending.set(e.request_id, e);
     else if (e.type === "PermissionResolved") this.pending.delete(e.request_id);
     else if (!("session_id" in e) && (e.type === "gap" || e.type === "closed")) this.state = "unknown";
-    this.told();
   }
 
   attached() {
     this.state = "unknown";
+    this.seq = 0;
+    this.since = [];
     this.told();
   }
 
@@ -66,12 +75,15 @@ export class Chatter {
     }
   }
 
+  /** The snapshot, and then every event with a larger number that came before it did. */
   async look() {
-    const s = await this.call("session.get", {});
+    if (!this.looking++) this.since = [];
+    const s = await this.call("session.get", {}).finally(() => --this.looking);
     this.state = s.state;
-    this.seq = s.seq;
+    this.seq = Math.max(this.seq, s.seq);
     this.heard = now();
     this.pending = new Map(s.pending.map((p) => [p.request_id, p]));
+    for (const e of this.since) if (e.seq > s.seq) this.apply(e);
     return s;
   }
 

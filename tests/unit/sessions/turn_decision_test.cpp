@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace holdfast::sessions {
 namespace {
 
@@ -301,6 +303,59 @@ TEST(turn_machine, a_durable_approval_without_intent_goes_on_after_a_restart) {
     EXPECT_EQ(m.effects_of<effect::run_tool>().size(), 1u);
 }
 
+TEST(turn_machine, an_approved_call_waits_for_its_server) {
+    machine m = asked();
+    const auto full = m.tools;
+    m.tools = std::make_shared<servers::catalogue>();  // a restart: nothing is connected yet
+    m.step(input::restored{});
+    m.answer("allow_once");
+    EXPECT_EQ(m.call("c1").status, call_status::approved);
+    ASSERT_EQ(m.effects_of<effect::await_tool>().size(), 1u);
+    EXPECT_EQ(m.effects_of<effect::await_tool>()[0].server, "demo");
+    // Once more in between: still waiting, and the approval with its definition is remembered by a snapshot.
+    auto again = session_state::from_json(m.state.to_json());
+    ASSERT_TRUE(again);
+    m.state = *again;
+    m.step(input::restored{});
+    ASSERT_EQ(m.effects_of<effect::await_tool>().size(), 1u);
+    m.step(input::tool_ready{"c1", false});
+    EXPECT_EQ(m.call("c1").status, call_status::approved);
+    m.tools = full;
+    m.step(input::tool_ready{"c1", false});
+    EXPECT_EQ(m.types(), "ToolCallIntent");
+    ASSERT_EQ(m.effects_of<effect::run_tool>().size(), 1u);
+    m.step(input::tool_ready{"c1", true});  // late: it runs already
+    EXPECT_TRUE(m.log.empty());
+}
+
+TEST(turn_machine, an_approved_call_does_not_wait_for_ever) {
+    machine m = asked();
+    m.tools = std::make_shared<servers::catalogue>();
+    m.answer("allow_once").step(input::tool_ready{"c1", true});
+    EXPECT_EQ(m.call("c1").status, call_status::error);
+    EXPECT_EQ(m.state.now(), phase::thinking);
+}
+
+TEST(turn_machine, an_approved_call_whose_server_lost_the_tool_ends_at_once) {
+    machine m = asked();
+    m.tools = std::make_shared<servers::catalogue>();
+    m.tools->tools.push_back({"demo", "other", "", "", {{"type", "object"}}, {}, "hash-other"});
+    m.answer("allow_once");
+    EXPECT_EQ(m.call("c1").status, call_status::error);
+}
+
+TEST(turn_machine, a_definition_changed_while_the_call_waited_is_asked_again) {
+    machine m = asked();
+    const auto full = m.tools;
+    m.tools = std::make_shared<servers::catalogue>();
+    m.answer("allow_once");
+    m.tools = std::make_shared<servers::catalogue>(*full);
+    for (auto& t : m.tools->tools) t.hash += "-changed";
+    m.step(input::tool_ready{"c1", false});
+    EXPECT_EQ(m.types(), "PermissionRequired");
+    EXPECT_EQ(m.state.now(), phase::awaiting_permission);
+}
+
 TEST(turn_machine, a_message_sent_meanwhile_is_answered_after_the_turn) {
     machine m = thinking();
     m.say("and this");
@@ -347,6 +402,20 @@ TEST(turn_machine, colliding_call_ids_are_replaced) {
     EXPECT_NE(calls[0].id, calls[1].id);
     EXPECT_NE(calls[1].id, calls[2].id);
     EXPECT_FALSE(calls[2].id.empty());
+}
+
+TEST(turn_machine, a_call_id_is_not_used_again_when_memory_has_forgotten_it) {
+    machine m;
+    m.state.keep = 4;
+    std::set<std::string> ids;
+    for (int turn = 0; turn < 6; ++turn) {
+        m.say("again").model(tool_answer({tool_part("c1", "demo__echo")}));
+        EXPECT_TRUE(ids.insert(m.state.recent.back()->calls.at(0).id).second) << turn;
+        m.answer("deny").model(text_answer("so be it"));
+    }
+    // One that can only be random is the model's own for as long as it lasts.
+    m.say("again").model(tool_answer({tool_part("toolu_01A09q90qw90lq917835lq9", "demo__echo")}));
+    EXPECT_EQ(m.state.recent.back()->calls.at(0).id, "toolu_01A09q90qw90lq917835lq9");
 }
 
 TEST(patterns, cover_one_tool_or_one_server) {
