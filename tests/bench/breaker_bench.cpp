@@ -1,10 +1,9 @@
 // W6: what a call costs through the breaker, by the table of functions the host uses (an indirect call each).
 #include <benchmark/benchmark.h>
 
-#include <cstdio>
-
 #include "breaker-consecutive/consecutive.hpp"
 #include "breaker-window/window.hpp"
+#include "result_reporter.hpp"
 
 namespace {
 
@@ -93,21 +92,6 @@ BENCHMARK(closed_failure_then_success)->Name("breaker_closed_failure_success");
 BENCHMARK(open_rejecting)->Name("breaker_open_rejecting")->ThreadRange(1, 2)->UseRealTime();
 BENCHMARK(closed_success<windowed>)->Name("breaker_window_closed_success");
 
-/// RESULT <name> <nanoseconds of real time for each call>
-class reporter final : public benchmark::ConsoleReporter {
-  public:
-    void ReportRuns(const std::vector<Run>& runs) override {
-        ConsoleReporter::ReportRuns(runs);
-        for (const Run& r : runs)
-            if (r.run_type == Run::RT_Iteration && !r.error_occurred)
-                std::printf("RESULT %s %.2f ns\n", r.benchmark_name().c_str(), r.GetAdjustedRealTime());
-    }
-};
-
 }  // namespace
 
-int main(int argc, char** argv) {
-    benchmark::Initialize(&argc, argv);
-    reporter out;
-    benchmark::RunSpecifiedBenchmarks(&out);
-}
+int main(int argc, char** argv) { return holdfast::bench::run_and_report(argc, argv); }

@@ -2,7 +2,7 @@
 // subscribers that check that the index is exactly 0,1,2,… Window 0: the publisher never waits for acknowledgements (the
 // ring is bounded: it waits when the slowest cursor is a whole ring behind). Window 100: after every 100 rounds it waits
 // until all subscribers have acknowledged. Publishers and subscribers are actors on a pool of two threads; publishing is
-// by topic name. Prints one RESULT line per case, as the peers' drivers do. Environment: DELIVERIES (1,000,000), REPS (5).
+// by topic name, or by the handle of a topic that was looked up once. Prints one RESULT line per case, as the peers' drivers do. Environment: DELIVERIES (1,000,000), REPS (5).
 #include <benchmark/benchmark.h>
 #include <time.h>
 
@@ -391,7 +391,6 @@ int main(int argc, char** argv) {
     for (const bool by_handle : {false, true}) {
         auto* b = benchmark::RegisterBenchmark(by_handle ? "W1/handle" : "W1", throughput, by_handle);
         for (const auto& [topics, subs] : {std::pair{1, 1}, {1, 10}, {1, 100}, {1, 1000}, {1000, 1}}) {
-            if (by_handle && subs > 1) continue;
             for (const int window : {0, 100}) b->Args({topics, subs, window});
         }
         b->ArgNames({"topics", "subs", "window"})->UseManualTime()->Iterations(reps)->Unit(benchmark::kMillisecond);

@@ -8,6 +8,7 @@
 #include "holdfast/ext/breaker.h"
 #include "kernel/plugins/call_port.hpp"
 #include "kernel/plugins/pin.hpp"
+#include "result_reporter.hpp"
 
 namespace {
 
@@ -47,7 +48,7 @@ void raw_function_pointer(benchmark::State& state) {
         benchmark::DoNotOptimize(out.granted);
     }
 }
-BENCHMARK(raw_function_pointer)->ThreadRange(1, 2);
+BENCHMARK(raw_function_pointer)->ThreadRange(1, 2)->UseRealTime();
 
 void pinned_and_marked(benchmark::State& state) {
     auto& s = here();
@@ -58,7 +59,7 @@ void pinned_and_marked(benchmark::State& state) {
         benchmark::DoNotOptimize(out.granted);
     }
 }
-BENCHMARK(pinned_and_marked)->ThreadRange(1, 2);
+BENCHMARK(pinned_and_marked)->ThreadRange(1, 2)->UseRealTime();
 
 void marked_with_a_lease(benchmark::State& state) {
     auto& s = here();
@@ -96,4 +97,4 @@ BENCHMARK(call_port_round_trip);
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) { return holdfast::bench::run_and_report(argc, argv); }
