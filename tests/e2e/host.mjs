@@ -337,9 +337,11 @@ export class Host extends Place {
     this.control?.close();
     this.control = await until(() => `a host on ${this.socket}; it said:\n${this.log}`, async () => {
       if (this.end) throw Object.assign(new Error(`the host ended with ${JSON.stringify(this.end)}; it said:\n${this.log}`), { final: true });
-      return Control.connect(this.socket);
+      // A host that is just dying may still accept: it is there when it answers.
+      const control = await Control.connect(this.socket);
+      this.info = await control.call('host.info');
+      return control;
     }, ms);
-    this.info = await this.control.call('host.info');
     this.pid = this.info.pid;
     return this.control;
   }
