@@ -47,7 +47,7 @@ std::string transport_plugin(const std::string& name) {
 
 }  // namespace
 
-tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path) {
+tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files) {
     const std::string shown = path.empty() ? "(embedded defaults)" : path;
     const std::string base_dir = std::filesystem::absolute(path.empty() ? "x" : path).parent_path().string();
     // Twice: where plugins are searched is in the file, what they accept is in the plugins.
@@ -57,8 +57,10 @@ tl::expected<loaded_configuration, std::vector<config::problem>> load_configurat
     if (!first) return tl::unexpected<std::vector<config::problem>>(first.error());
 
     loaded_configuration out;
-    out.found = plugins::discovery(plugin_directories(first->written, base_dir)).list();
+    const plugins::discovery finder(plugin_directories(first->written, base_dir));
+    out.found = finder.list();
     auto options = load_options_for(out.found);
+    if (files == plugin_files::judged) options.checks.push_back(plugin_file_rule(finder, base_dir));
     auto document = path.empty() ? config::load_text(embedded_config(), shown, options) : config::load_file(path, options);
     if (!document) return tl::unexpected<std::vector<config::problem>>(document.error());
     out.document = std::move(*document);

@@ -5,6 +5,7 @@
 #include "app/paths.hpp"
 #include "kernel/config/nearest.hpp"
 #include "kernel/plugins/plugin_set.hpp"
+#include "kernel/plugins/verify.hpp"
 #include "servers/server_set.hpp"
 #include "sessions/session_options.hpp"
 
@@ -265,6 +266,28 @@ config::load_options load_options_for(const std::vector<plugins::found_plugin>& 
         if (p.problem.empty() && !p.shadowed) out.plugins.push_back({p.file_id, p.about.kind, p.about.settings_schema});
     out.checks = {check_supervision, check_auth, check_servers, check_sessions, name_rules(found)};
     return out;
+}
+
+config::semantic_check plugin_file_rule(plugins::discovery finder, std::string base_dir) {
+    return [finder = std::move(finder), base_dir = std::move(base_dir)](const json& doc, found_list& found) {
+        for (const auto& [id, entry] : doc["plugins"].items()) {
+            if (string_or(entry, "start") == "disabled") continue;
+            const std::string use = string_or(entry, "use"), at = "/plugins/" + config::pointer_token(id);
+            const bool named = use.find('/') == std::string::npos;
+            auto path = finder.find(use, base_dir);
+            if (!path) {
+                if (!named) add(found, at + "/use", path.error());  // an unknown name has been reported
+                continue;
+            }
+            plugins::verify_request q;
+            q.name = id;
+            q.path = *path;
+            if (const std::string pin = string_or(entry, "sha256"); !pin.empty()) q.sha256 = pin;
+            if (named) q.expected_id = use;
+            if (auto ok = plugins::verify(q); !ok)
+                add(found, at + (ok.error().message.find("check 'sha256'") != std::string::npos ? "/sha256" : "/use"), ok.error());
+        }
+    };
 }
 
 std::vector<std::string> plugin_directories(const json& written, const std::string& base_dir) {

@@ -11,6 +11,9 @@ const json& root_schema();
 /// The configuration that is used when no file is found: config/holdfast.json of this version.
 const std::string& embedded_config();
 
+/// Every plugin that would be started passes the loader's checks.
+config::semantic_check plugin_file_rule(plugins::discovery finder, std::string base_dir);
+
 /// Root schema, semantic rules, and the settings schemas of every plugin that `found` lists.
 config::load_options load_options_for(const std::vector<plugins::found_plugin>& found);
 

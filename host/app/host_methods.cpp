@@ -105,7 +105,7 @@ void register_host_methods(api::method_table& table, application& app) {
         return json{{"schema", config::compose_schema(o.root_schema, o.plugins)}};
     });
     read("config.check", role::admin, "Checks a configuration file without applying it", [a](const json& p) -> result<json> {
-        auto loaded = load_configuration(string_or(p, "path", a->options_.config_path));
+        auto loaded = load_configuration(string_or(p, "path", a->options_.config_path), plugin_files::judged);
         return json{{"ok", bool(loaded)}, {"errors", loaded ? json::array() : problems_json(loaded.error())}};
     }, object_schema({{"path", "string"}}));
     table.add({"config.reload", role::admin, "Applies the configuration file as it is now", object_schema({}), {}, [a](const identity&, json, reply done) {

@@ -58,7 +58,7 @@ int run_host(const common_options& o, bool quiet) {
 
 int check_config(const common_options& o) {
     const std::string path = find_config(o.config);
-    auto loaded = load_configuration(path);
+    auto loaded = load_configuration(path, plugin_files::judged);
     const std::string shown = path.empty() ? "the embedded configuration" : path;
     if (o.as_json) {
         json errors = json::array();
