@@ -168,7 +168,8 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         const std::string a = argv[i];
         if (a == "-c" || a == "--config") ++i;
-        else if (a.empty() || a[0] != '-') return app.get_subcommand_no_throw(a) ? "" : a;
+        else if (a.empty() || a[0] != '-')
+            return app.get_subcommands([&](const CLI::App* c) { return c->check_name(a); }).empty() ? a : "";
     }
     return "";
 }
@@ -193,9 +194,8 @@ int run_command_line(int argc, char** argv) {
     p.common.program = program_dir() + "/holdfast";
     CLI::App app{"Holdfast: a supervised plugin host for AI agents", "holdfast"};
     add_everything(app, p);
-    if (const std::string unknown = unknown_command(app, argc, argv); !unknown.empty()) {
-        std::vector<std::string> names;
-        for (const CLI::App* c : app.get_subcommands([](const CLI::App*) { return true; })) names.push_back(c->get_name());
+    const std::vector<std::string> names = command_names(app);
+    if (const std::string unknown = unknown_command(names, argc, argv); !unknown.empty()) {
         const std::string close = config::nearest(unknown, names);
         std::cerr << "holdfast: there is no command '" << unknown << "'" << (close.empty() ? ": holdfast --help lists them" : ": did you mean '" + close + "'?") << "\n";
         return exit_usage;
