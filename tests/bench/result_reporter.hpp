@@ -9,6 +9,7 @@ namespace holdfast::bench {
 
 class result_reporter final : public benchmark::ConsoleReporter {
   public:
+    result_reporter() : ConsoleReporter(OO_None) {}  // a colour code would precede RESULT
     /// Whether any benchmark called SkipWithError.
     bool failed() const { return failed_; }
     void ReportRuns(const std::vector<Run>& runs) override {

@@ -147,5 +147,5 @@ version() { "$@" 2>/dev/null | head -1; }
     [ -z "$gobreaker" ] || echo "gobreaker=gobreaker $(sed -n 's/.*gobreaker v/v/p' "$here/peers/breaker/go.mod"), $(version go version | cut -d' ' -f3)"
     [ -z "$breakers" ] || echo "node=opossum $(sed -n 's/.*"opossum": "\(.*\)".*/\1/p' "$here/peers/breaker/package.json"), cockatiel $(sed -n 's/.*"cockatiel": "\([^"]*\)".*/\1/p' "$here/peers/breaker/package.json"), Node $(node --version)"
 } >"$raw/about.txt"
-python3 "$here/table.py" "$raw" ${out:+--out "$out"}
+PYTHONDONTWRITEBYTECODE=1 python3 "$here/table.py" "$raw" ${out:+--out "$out"}
 [ "$failures" = 0 ] || { echo "$failures of ours failed" >&2; exit 1; }
