@@ -112,6 +112,7 @@ constexpr const char* schema_text = R"json({
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
         "call_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 86400, "description": "Longest a call may take, whatever its progress says"},
+        "call_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 604800, "description": "No call of this server may take longer, whatever its caller allows"},
         "era_probe_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 600, "description": "How long a stdio server may take to answer server/discover before it counts as one of the older protocol"},
         "idle_timeout_s": {"type": "number", "minimum": 0, "maximum": 86400, "description": "Silence after which a connection counts as lost; 0: never"},
         "max_line_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "description": "Longest message of a stdio server"},
