@@ -163,13 +163,18 @@ void add_everything(CLI::App& app, parsed& p) {
     completion->callback([&p] { p.code = completion_command(p.shell); });
 }
 
+std::vector<std::string> command_names(CLI::App& app) {
+    std::vector<std::string> names;
+    for (const CLI::App* c : app.get_subcommands([](CLI::App*) { return true; })) names.push_back(c->get_name());
+    return names;
+}
+
 /// The first word that should be a command and is none; "" when all is well.
-std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+std::string unknown_command(const std::vector<std::string>& names, int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         const std::string a = argv[i];
         if (a == "-c" || a == "--config") ++i;
-        else if (a.empty() || a[0] != '-')
-            return app.get_subcommands([&](const CLI::App* c) { return c->check_name(a); }).empty() ? a : "";
+        else if (a.empty() || a[0] != '-') return std::find(names.begin(), names.end(), a) != names.end() ? "" : a;
     }
     return "";
 }
