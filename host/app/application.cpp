@@ -150,7 +150,14 @@ result<void> application::build_tree() {
     // The store's name is fixed at start; every use asks anew which generation serves.
     const std::string store_use = string_or(loaded_.document.resolved["store"], "use", "store-sqlite");
     store_ = plugins::make_call_port(
-        [this, store_use]() -> result<plugins::bound<hf_store>> { return plugins_->resolve<hf_store>(board_->instance_for(store_use), HF_EXT_STORE)(); }, *rt_, store_use);
+        [this, store_use]() -> result<plugins::bound<hf_store>> {
+            auto found = plugins_->resolve<hf_store>(board_->instance_for(store_use), HF_EXT_STORE)();
+            // The control socket answers before the plugins are loaded: come back, rather than "there is none".
+            if (!found && found.error().code == errc::not_found)
+                return tl::unexpected<error>(error{errc::unavailable, "the store '" + store_use + "' is not loaded yet", milliseconds(50)});
+            return found;
+        },
+        *rt_, store_use);
 
     servers::server_set_options so;
     so.runtime = rt_.get();

@@ -215,10 +215,11 @@ class name_rules {
         const json& fallback = member(llm, "fallback");
         for (std::size_t i = 0; i < fallback.size(); ++i)
             check_adapter("/llm/fallback/" + std::to_string(i), fallback[i].get<std::string>(), adapters, found);
-        for (const char* section : {"store", "breaker", "health"}) check_use(section, std::string("/") + section, member(doc, section), found);
+        for (const char* section : {"store", "breaker", "health"}) check_use(section, std::string("/") + section, member(doc, section), default_use(section), found);
         for (const auto& [name, server] : doc["mcpServers"].items())
             for (const char* section : {"breaker", "health"})
-                check_use(section, "/mcpServers/" + config::pointer_token(name) + "/" + section, member(server, section), found);
+                check_use(section, "/mcpServers/" + config::pointer_token(name) + "/" + section, member(server, section),
+                          string_or(member(doc, section), "use", default_use(section)), found);
     }
 
   private:
@@ -231,8 +232,11 @@ class name_rules {
         const std::string close = config::nearest(id, adapters);
         found.push_back({at, "no llm plugin is named '" + id + "' under /plugins" + (close.empty() ? "" : ": did you mean '" + close + "'?"), false});
     }
-    void check_use(const std::string& kind, const std::string& at, const json& section, found_list& found) const {
-        const std::string use = string_or(section, "use", kind == "breaker" ? "breaker-consecutive" : kind == "health" ? "health-threshold" : "");
+    static std::string default_use(const std::string& section) {
+        return section == "breaker" ? "breaker-consecutive" : section == "health" ? "health-threshold" : "";
+    }
+    void check_use(const std::string& kind, const std::string& at, const json& section, const std::string& otherwise, found_list& found) const {
+        const std::string use = string_or(section, "use", otherwise);
         if (section.is_null() || use.empty()) return;
         if (kind_of(use) == kind) {
             // A policy's settings stand beside "use", a store's under "settings".

@@ -47,15 +47,15 @@ TEST(Document, resolves_references_and_remembers_the_secrets) {
 TEST(Document, names_place_pointer_and_reason_of_every_fault) {
     EXPECT_EQ(problem_of("{\"plugns\": {}}"), "c.json:1:2: /plugns: unknown member 'plugns': did you mean 'plugins'?");
     EXPECT_EQ(problem_of("{\"plugins\": {\"a\": {\"use\": \"llm-opnai\"}}}"),
-              "c.json:1:29: /plugins/a/use: no plugin 'llm-opnai' on the search path: did you mean 'llm-openai'?");
+              "c.json:1:27: /plugins/a/use: no plugin 'llm-opnai' on the search path: did you mean 'llm-openai'?");
     EXPECT_EQ(problem_of("{\"plugins\": {\"a\": {\"use\": \"llm-openai\",\n \"settings\": {\"timeout_s\": \"5\"}}}}"),
               "c.json:2:28: /plugins/a/settings/timeout_s: expected an integer, found the string \"5\"");
     EXPECT_EQ(problem_of("{\"plugins\": {\"a\": {\"use\": \"llm-openai\", \"settings\": {\"api_key\": \"${env:NOPE}\"}}}}"),
-              "c.json:1:66: /plugins/a/settings/api_key: the environment variable NOPE is not set: export it, or write ${env:NOPE:-} for an empty default");
+              "c.json:1:65: /plugins/a/settings/api_key: the environment variable NOPE is not set: export it, or write ${env:NOPE:-} for an empty default");
     EXPECT_EQ(problem_of("{\"plugins\": {\"a\": {\"use\": \"llm-openai\", \"settings\": {\"api_key\": \"${file:/no}\"}}}}"),
-              "c.json:1:66: /plugins/a/settings/api_key: the file /no cannot be read: No such file or directory");
+              "c.json:1:65: /plugins/a/settings/api_key: the file /no cannot be read: No such file or directory");
     EXPECT_EQ(problem_of("{\"plugins\": {\"a\": {\"use\": \"llm-openai\", \"settings\": {\"api_key\": \"${sec:x}\"}}}}"),
-              "c.json:1:66: /plugins/a/settings/api_key: unknown reference ${sec:x}: expected ${env:NAME} or ${file:path}; write $${ for a literal ${");
+              "c.json:1:65: /plugins/a/settings/api_key: unknown reference ${sec:x}: expected ${env:NAME} or ${file:path}; write $${ for a literal ${");
 }
 
 TEST(Document, reports_all_problems_in_the_order_of_the_file) {

@@ -34,7 +34,7 @@ TEST(server_spec, own_settings_override_the_global_ones_key_by_key) {
     EXPECT_EQ((*s)->rules.open_initial, seconds(10));
     EXPECT_EQ((*s)->breaker_use, "breaker-window");
     EXPECT_EQ((*s)->health_use, "health-phi");
-    EXPECT_EQ((*s)->health, (json{{"interval_s", 1}, {"timeout_s", 2}}));
+    EXPECT_EQ((*s)->health, (json{{"interval_s", 1}})) << "another policy starts from scratch: it may not know the other's keys";
 }
 TEST(server_spec, equal_settings_have_equal_fingerprints_whatever_the_order_of_keys) {
     auto a = make_spec("a", json::parse(R"({"command":"x","args":["1"]})"), {}, {});
