@@ -119,6 +119,8 @@ void client_machine::impl::on_connect_lost(purpose what, const error& why, int s
         return initialize(std::string(legacy_versions.front()), now, out);
     if (what == purpose::initialize && at == phase::initializing && hinted && probes == 0 && options.http && means_legacy(status))
         return probe_era(now, out);  // it was legacy before; perhaps it was upgraded
+    // What could not be written to a process: its end follows and says why it does not read.
+    if (!options.http && why.code == errc::transport_lost) return;
     if (at == phase::probing || at == phase::initializing) give_up(why, now, out);
 }
 
