@@ -249,6 +249,10 @@ void plugin_board::swap(const std::string& from, const std::string& to, api::rep
     auto finish = [this, from, to, reply = std::move(reply)](result<plugins::plugin_info> started) mutable {
         if (!started && started.error().code != errc::running)
             return reply(fail(started.error().code, "'" + to + "' did not start, '" + from + "' goes on: " + started.error().message));
+        if (json left = ask_ui(*set_, from, &hf_ui::export_state); left.is_object()) {
+            std::lock_guard lock(mutex_);
+            left_with_[from] = std::move(left);
+        }
         stop(from, [this, from, to, reply = std::move(reply)](result<plugins::plugin_info>) mutable {
             auto a = row(from);
             auto b = row(to);
@@ -256,6 +260,14 @@ void plugin_board::swap(const std::string& from, const std::string& to, api::rep
         });
     };
     json handover = ask_ui(*set_, from, &hf_ui::export_state);
+    {
+        std::lock_guard lock(mutex_);
+        if (auto own = left_with_.find(to); own != left_with_.end()) {
+            json both = own->second;  // what only this UI knows; of what both know, the newer counts
+            if (handover.is_object()) both.update(handover);
+            handover = std::move(both);
+        }
+    }
     if (auto info = set_->info(to); info && info->phase == plugins::instance_phase::active) return finish(std::move(info));
     start(to, std::move(handover), std::move(finish));
 }

@@ -61,6 +61,7 @@ class plugin_board {
 
     std::shared_ptr<plugins::plugin_set> set_;  // second owner: resolvers
     mutable std::mutex mutex_;                  // guards what follows; never held across a call
+    std::map<std::string, json> left_with_;     // what a UI exported when it was swapped out: it goes on there when it comes back
     std::map<std::string, wanted_plugin> wanted_;
     std::vector<std::string> order_;            // as in the configuration
 };

@@ -122,6 +122,9 @@ std::vector<styled> chat_view::attach(const json& snapshot, bool show_history) {
             streaming_ = !text.empty();
             add(out, text);
         }
+    } else if (const json& stream = part(snapshot, "stream"); stream.is_object()) {
+        stream_id_ = text_of(stream, "message_id");  // its beginning is on the screen already
+        stream_shown_ = text_of(stream, "text").size();
     }
     for (const json& p : part(snapshot, "pending")) ask(out, p);
     return out;

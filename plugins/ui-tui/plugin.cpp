@@ -16,6 +16,7 @@ namespace {
 
 constexpr int poll_ms = 100;              // how soon a stop is noticed
 constexpr std::chrono::seconds heartbeat{10};
+constexpr std::chrono::seconds handover_time{2};  // a successor has to be there by then, or this interface goes on
 constexpr const char* own_help =
     "  /new              a new session\n  /sessions         the newest sessions\n  /switch ID        go to another session\n"
     "  /quit             leave (Ctrl-D)\n  Ctrl-C            stop the answer under way\n";
@@ -55,8 +56,11 @@ class tui_plugin final : public sdk::ui {
 
     std::string describe() override { return R"({"terminal":true,"clients":1})"; }
 
+    /// From here on nothing is shown, so that whoever goes on from this state neither repeats nor misses a word; if no one does, this
+    /// interface itself goes on after a moment.
     std::string export_state() override {
         std::lock_guard lock(mutex_);
+        held_until_ = std::chrono::steady_clock::now() + handover_time;
         return json{{"session", session_}, {"cursor", {{"epoch", view_.epoch()}, {"seq", view_.seq()}}}, {"draft", editor_.text()}}.dump(-1, ' ', false, json::error_handler_t::replace);
     }
 
@@ -158,7 +162,7 @@ class tui_plugin final : public sdk::ui {
                 attached_ = false;
                 return;
             }
-            if (!attached_) {
+            if (!attached_ || held_until_) {
                 early_.push_back(e);
                 return;
             }
@@ -193,6 +197,7 @@ class tui_plugin final : public sdk::ui {
                     attach(false);
                 }
             }
+            end_hold();
             take_queued();
             if (ended) {
                 if (quit_when_idle()) return;
@@ -214,6 +219,21 @@ class tui_plugin final : public sdk::ui {
             else
                 queued_.insert(queued_.end(), lines.begin(), lines.end());
         }
+    }
+
+    /// The handover did not happen: what came meanwhile is shown now.
+    void end_hold() {
+        std::vector<styled> out;
+        {
+            std::lock_guard lock(mutex_);
+            if (!held_until_ || std::chrono::steady_clock::now() < *held_until_) return;
+            held_until_.reset();
+            if (!attached_) return;  // attaching shows them
+            for (const json& e : early_)
+                for (styled& s : view_.on_event(e)) out.push_back(std::move(s));
+            early_.clear();
+        }
+        show(out);
     }
 
     void take_queued() {
@@ -318,6 +338,7 @@ class tui_plugin final : public sdk::ui {
     line_editor editor_;
     sdk::subscription subscription_;
     std::deque<json> early_;   // events that came before the snapshot
+    std::optional<std::chrono::steady_clock::time_point> held_until_;
     bool attached_ = false, resumed_ = false, reattach_ = false, stopping_ = false;
     int sending_ = 0;
     std::uint64_t awaited_seq_ = 0;  // of the last message sent: its turn ends with an idle state of a larger number
