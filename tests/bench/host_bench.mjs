@@ -194,39 +194,51 @@ async function host_killed() {
   await host.end();
 }
 
-async function server_killed() {
+/** A server killed `deaths` times, a little apart, while eight clients call it all the time. */
+async function kill_server(deaths, ms, counts) {
   const host = new Host();
   host.start();
   const control = await host.connect();
   await answered(control);
-  let done = false, calls = 0, failed = 0;
+  let done = false;
   const clients = Array.from({ length: 8 }, async () => {
     while (!done) {
-      ++calls;
+      ++counts.calls;
       await echo(control).catch(async (e) => {
         if (e instanceof Lost) throw e;
-        ++failed;
+        ++counts.failed;
         await sleep(2);
       });
     }
   });
-  const ms = [];
-  for (let i = 0; i < size.server_deaths; ++i) {
-    await sleep(200);
+  for (let i = 0; i < deaths; ++i) {
+    await sleep(300);
     const { pid } = await control.call("server.get", { name: "demo" });
     if (!pid) throw new Error("the server has no process");
     const begun = now();
     kill9(pid);
-    // The first success of a process that is not the killed one.
-    await until("a new process of the server answers", async () => (await control.call("server.get", { name: "demo" })).pid !== pid);
+    // A success of another process than the killed one.
+    let row;
+    await until("a new process of the server", async () => (row = await control.call("server.get", { name: "demo" })).pid !== pid);
     await answered(control);
     ms.push(now() - begun);
+    if (ms.at(-1) > 1000) {
+      row = await control.call("server.get", { name: "demo" });
+      console.log(`slow: death ${i + 1} of ${deaths}, ${ms.at(-1).toFixed(0)} ms, restarts ${row.restarts}, last attempt ${row.last_recovery_attempt}, breaker ${JSON.stringify(row.breaker)}`);
+    }
   }
   done = true;
   await Promise.all(clients);
-  result("upstream_killed_to_answered", ms, `clients=8 calls=${calls} failed=${failed}`);
   control.close();
   await host.end();
+}
+
+async function server_killed() {
+  const once = [], again = [], counts = { calls: 0, failed: 0 };
+  for (let i = 0; i < size.server_deaths; ++i) await kill_server(1, once, counts);
+  result("upstream_killed_to_answered", once, `clients=8 calls=${counts.calls} failed=${counts.failed}`);
+  await kill_server(3, again, counts);
+  result("upstream_killed_repeatedly", again.slice(1), "apart_ms=300");
 }
 
 /**

@@ -29,9 +29,12 @@ struct stage {
         table.size = sizeof table;
         table.permit = permit;
         gate->current = &at;
-        auto dir = (std::filesystem::temp_directory_path() / "hf-bench-XXXXXX").string();
-        marks = crash_marks::open(mkdtemp(dir.data())).value();
+        auto name = (std::filesystem::temp_directory_path() / "hf-bench-XXXXXX").string();
+        dir = mkdtemp(name.data());
+        marks = crash_marks::open(dir).value();
     }
+    ~stage() { std::filesystem::remove_all(dir); }
+    std::filesystem::path dir;
 };
 stage& here() {
     static stage s;

@@ -137,7 +137,7 @@ done
 
 version() { "$@" 2>/dev/null | head -1; }
 {
-    echo "machine=$(nproc) virtual cores ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)), $(awk '/MemTotal/{printf "%.0f", $2/1048576}' /proc/meminfo) GiB, Linux $(uname -r)"
+    echo "machine=$(nproc) virtual cores ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)), $(awk '/MemTotal/{printf "%.0f", $2/1048576}' /proc/meminfo) GiB, Linux $(uname -r | cut -d- -f1)"
     echo "date=$(date -u +%Y-%m-%d)"
     echo "commit=$(git -C "$source_dir" rev-parse --short HEAD 2>/dev/null || echo none)$(git -C "$source_dir" diff --quiet HEAD -- host plugin-sdk plugins 2>/dev/null || echo ' with changes not committed')"
     echo "rounds=$rounds"

@@ -99,7 +99,8 @@ void restart(benchmark::State& state, const std::string& name, std::size_t child
         std::sort(last.ns.begin(), last.ns.end());
         state.counters["first_tenth_p50_us"] = static_cast<double>(first.at(0.5)) / 1e3;
         state.counters["last_tenth_p50_us"] = static_cast<double>(last.at(0.5)) / 1e3;
-        std::printf("RESULT restart_history case=%s first_tenth_p50=%lld last_tenth_p50=%lld\n", name.c_str(), (long long)first.at(0.5), (long long)last.at(0.5));
+        std::printf("RESULT restart_history case=%s first_tenth_p50=%lld last_tenth_p50=%lld first_tenth_p10=%lld last_tenth_p10=%lld\n", name.c_str(),
+                    (long long)first.at(0.5), (long long)last.at(0.5), (long long)first.at(0.1), (long long)last.at(0.1));
         s.ns.erase(s.ns.begin(), s.ns.begin() + warm_up);
         s.report(state, "restart_ns case=" + name, (cpu_ns() - cpu) * static_cast<std::int64_t>(n) / static_cast<std::int64_t>(n + warm_up));
         sup->stop_and_wait(seconds(60));

@@ -111,11 +111,11 @@ def goals(raw):
     own = lambda case, field="p50": raw.get("runtime_bench", "restart_ns", field, case=case)
     rows.append(Row("restart_actor", "actor restart, exception → replacement answers, p50", own("one_for_one_throw_burst"), "ns", ("most", 5 * US), otp("one_for_one_exit_short_history"), "OTP, short history"))
     rows.append(Row("restart_thread", "thread restart, likewise, p50", own("thread_throw_burst"), "ns", ("most", 100 * US), otp("one_for_one_exit_short_history"), "OTP process, short history"))
-    first = raw.get("runtime_bench", "restart_history", "first_tenth_p50", case="one_for_one_throw_burst_w3600")
-    last = raw.get("runtime_bench", "restart_history", "last_tenth_p50", case="one_for_one_throw_burst_w3600")
+    first = raw.get("runtime_bench", "restart_history", "first_tenth_p10", case="one_for_one_throw_burst_w3600")
+    last = raw.get("runtime_bench", "restart_history", "last_tenth_p10", case="one_for_one_throw_burst_w3600")
     short, long = otp("one_for_one_exit_short_history"), otp("one_for_one_exit_period3600s")
-    rows.append(Row("restart_flat", "flat in history: last tenth of 100,000 restarts within the window ÷ first tenth", last / first if first and last else None, "×", ("most", 1.25),
-                    long / short if short and long else None, "OTP, 5,000 restarts ÷ short history"))
+    rows.append(Row("restart_flat", "flat in history: last tenth of 100,000 restarts within one window ÷ first tenth, p10", last / first if first and last else None, "×", ("most", 1.25),
+                    long / short if short and long else None, "OTP, p50 of 5,000 ÷ of 50"))
     phoenix = raw.get("pubsub_local", "pubsub", "delivered_per_s_median", mode="phx_local", topics=1, subs_per_topic=1, window=0) is not None
     peer_mode, peer_name = ("phx_local", "Phoenix.PubSub") if phoenix else ("reg", "Elixir Registry")
     for topics, subs, factor in ((1, 1, 8), (1, 100, 20), (1000, 1, 8)):
@@ -135,6 +135,8 @@ def goals(raw):
     rows.append(Row("cold_start_tool", "cold start → first tool call answered (the MCP server is started meanwhile)", host("cold_start_to_tool_answer"), "ms", ("most", 50)))
     rows.append(Row("chat", "`chat -m` on a running host: start of the program to its end", host("chat_m_on_running_host"), "ms", ("most", 50)))
     rows.append(Row("upstream", "MCP server killed under load (8 clients) → calls answered again", host("upstream_killed_to_answered"), "ms", ("most", 1000)))
+    rows.append(Row("upstream_again", "… killed again 300 ms later, and again", host("upstream_killed_repeatedly"), "ms", ("most", 1000)))
+    rows.append(Row("upstream_worst", "… worst of all first deaths", raw.get("host_bench", "upstream_killed_to_answered", "max_ms"), "ms", ("most", 1000)))
     rows.append(Row("host_killed", "host killed (-9) → 20 sessions back", host("host_killed_to_sessions_back"), "ms", ("most", 1000)))
     rows.append(Row("host_killed_tool", "host killed (-9) → a tool call is answered", host("host_killed_to_tool_answer"), "ms", ("most", 1000)))
     return rows
@@ -253,12 +255,15 @@ whatever else runs on the machine is felt by both; trust ratios more than absolu
   Erlang's schedulers do), not the host's actor runtime; every subscriber checks the order of every event, an error voids the run. A
   payload is shared between subscribers here and copied to each by Erlang. Our ring is bounded and lossless: the publisher waits for
   the slowest subscriber; Erlang's mailboxes grow.
-- W2: short history is a fresh OTP supervisor for every 50 crashes, the best case of OTP. Ours is the burst of 10,000.
+- W2: short history is a fresh OTP supervisor for every 50 crashes, the best case of OTP. Ours is the burst of 10,000,
+  whose p50 moves between two levels (about 2.5 and 4.2 µs, as one or both workers take part); growth is therefore read from p10.
 - Sessions of the host: `host_bench.mjs` creates sessions through the control socket of the real program with the SQLite store, has the
   demonstration model answer four messages of 600 bytes in each (about 5 KB of messages), and divides the growth of private dirty
   memory by 1,000 sessions, after 500 others. Nothing returns memory to the system in between.
 - Cold start: a new data directory every time, from the start of `holdfast run` until the answer. Deaths: SIGKILL, through the
-  real guardian and the real server manager. Medians of 11 to 15 in each round."""
+  real guardian and the real server manager; a new host for every MCP server that is killed. Medians of 11 to 15 in each round. A server
+  that is killed 11 times within three seconds is another matter: it is held to be failing, and the waits of its schedule (up to the
+  30 s of an open circuit) apply."""
 
 NOT_HERE = "Not measured yet, because their parts do not exist yet: isolated plugin calls, the gateway under 64 clients, cached reads with 1,000 failing servers."
 
