@@ -339,9 +339,11 @@ void application::on_plugin_change(const plugins::plugin_change& change) {
 
 bool application::ready() const {
     if (!doors_open_) return false;
-    const json rows = servers_->rows();
-    for (const json& row : member(rows, "servers"))
-        if (string_or(row, "status") == "disconnected" && bool_or(row, "enabled", true) && int_or(row, "consecutive_failures", 0) == 0) return false;
+    for (const std::string& name : servers_->names()) {
+        auto row = servers_->row(name);
+        if (!row) return false;  // its actor has not spoken yet
+        if (string_or(*row, "status") == "disconnected" && bool_or(*row, "enabled", true) && int_or(*row, "consecutive_failures", 0) == 0) return false;
+    }
     return true;
 }
 

@@ -150,6 +150,12 @@ void from_plugin_done(void*, std::uint64_t id, const hf_error* err, hf_bytes byt
     complete(c, std::move(*parsed));
 }
 
+/// One sequence for all interfaces: they share one table of calls.
+std::uint64_t next_call_id() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+}
+
 template <class Table>
 class table_port final : public call_port {
   public:
@@ -157,8 +163,7 @@ class table_port final : public call_port {
         : resolve_(std::move(resolve)), rt_(rt), name_(std::move(name)), in_flight_(std::make_shared<std::atomic<std::size_t>>(0)) {}
 
     std::uint64_t submit(std::string method, json request, milliseconds timeout, on_chunk chunk, on_done done) override {
-        static std::atomic<std::uint64_t> last{0};
-        const auto id = ++last;
+        const auto id = next_call_id();
         auto b = resolve_();
         if (!b) return done(tl::unexpected<error>(b.error())), id;
         if (in_flight_->fetch_add(1) >= max_calls_per_port) {

@@ -130,5 +130,39 @@ TEST_F(call_ports, many_calls_while_the_plugin_restarts_all_complete) {
     EXPECT_EQ(done.load(), threads * each);
 }
 
+/// A plugin that keeps its calls until told to answer.
+struct keeper {
+    std::vector<hf_call> kept;
+    template <class Table>
+    static const Table* table() {
+        static const Table t{sizeof(Table), 0,
+                             [](void* self, const hf_call* c, hf_error*) -> std::int32_t {
+                                 static_cast<keeper*>(self)->kept.push_back(*c);
+                                 return HF_PENDING;
+                             },
+                             [](void*, std::uint64_t) {}};
+        return &t;
+    }
+    void answer(std::string_view text) {
+        for (const hf_call& c : kept) c.on_done(c.ctx, c.id, nullptr, {text.data(), text.size()});
+        kept.clear();
+    }
+};
+
+TEST(CallPorts, calls_of_two_interfaces_are_never_mistaken_for_one_another) {
+    supervise::manual_runtime rt;
+    keeper model, store;
+    auto llm = make_call_port(resolver<hf_llm>([&]() -> result<bound<hf_llm>> { return bound<hf_llm>{keeper::table<hf_llm>(), &model, nullptr}; }), rt, "llm");
+    auto db = make_call_port(resolver<hf_store>([&]() -> result<bound<hf_store>> { return bound<hf_store>{keeper::table<hf_store>(), &store, nullptr}; }), rt, "store");
+    std::vector<std::string> answers;
+    for (int i = 0; i < 4; ++i) {
+        llm->submit("describe", json::object(), milliseconds(0), {}, [&](result<json> r) { answers.push_back(r ? string_or(*r, "from") : r.error().message); });
+        db->submit("get", json::object(), milliseconds(0), {}, [&](result<json> r) { answers.push_back(r ? string_or(*r, "from") : r.error().message); });
+    }
+    store.answer(R"({"from":"store"})");
+    model.answer(R"({"from":"llm"})");
+    EXPECT_EQ(answers, (std::vector<std::string>{"store", "store", "store", "store", "llm", "llm", "llm", "llm"}));
+}
+
 }  // namespace
 }  // namespace holdfast::plugins::testing
