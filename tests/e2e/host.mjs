@@ -309,8 +309,13 @@ export class Host extends Place {
   /// Starts `holdfast run` and waits until it serves and every server has had its first attempt.
   static async start(config, options = {}) {
     const h = new Host(config);
-    await options.before?.(h);
-    await h.launch(options);
+    try {
+      await options.before?.(h);
+      await h.launch(options);
+    } catch (e) {
+      await h.close().catch(() => {});
+      throw e;
+    }
     return h;
   }
   async launch({ env = {}, ready = true } = {}) {
