@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# tests/bench/run.sh [--short] [--out FILE] [--rounds N] [--no-build] [--build-dir DIR] [--keep DIR]
+# tests/bench/run.sh [--short] [--out FILE] [--rounds N] [--no-build] [--build-dir DIR] [--keep DIR] [--only REGEX]
 # Builds the benchmarks (preset release), runs ours and, where they are installed, the peers' alternately, and prints a table:
 # figure, ours, goal, peer, ratio, met or not.
 #   --short      a few seconds of each of ours, no peers, no table; fails when one crashes or sees an order error, never on a time
 #   --out FILE   writes the whole report there (tests/bench/RESULTS.md is one)
 #   --rounds N   how often everything runs; the table holds medians (default 3)
 #   --keep DIR   leaves what the programs printed there
+#   --only REGEX runs only these programs (events_bench, pubsub_local, host_bench …) and joins them with what --keep DIR has of the others
 # Peers: elixir (Debian), go and node/npm. PHOENIX_PUBSUB=DIR: compiled modules of Phoenix.PubSub (peers/README.md); hex is not asked.
 # A peer that is not there is skipped, and the report says so.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source_dir=$(cd "$here/../.." && pwd)
-short= out= rounds=3 build=1 dir=$source_dir/build/release keep=
+short= out= rounds=3 build=1 dir=$source_dir/build/release keep= only=
 while [ $# -gt 0 ]; do
     case $1 in
         --short) short=1 ;;
@@ -20,6 +21,7 @@ while [ $# -gt 0 ]; do
         --no-build) build= ;;
         --build-dir) dir=$2; shift ;;
         --keep) keep=$2; shift ;;
+        --only) only=$2; shift ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
         *) echo "unknown argument $1; see $0 --help" >&2; exit 64 ;;
     esac
@@ -39,7 +41,9 @@ trap 'rm -rf "$work"' EXIT
 raw=${keep:-$work/raw}
 mkdir -p "$raw"
 raw=$(cd "$raw" && pwd)
-rm -f "$raw"/*.txt
+[ -n "$only" ] || rm -f "$raw"/*.txt
+rm -f "$raw/notes.txt"
+declare -A begun
 note() { echo "$*" >>"$raw/notes.txt"; echo "note: $*" >&2; }
 failures=0
 
@@ -48,7 +52,10 @@ round=0
 measure() {
     local side=$1 program=$2 variant=$3 file
     shift 3
+    [[ -z $only || $program =~ $only ]] || return 0
     file=$raw/$round.$side.$program.$variant.txt
+    # What an earlier run left there goes; a program may run several times in a round.
+    [ -n "${begun[$file]:-}" ] || { begun[$file]=1; rm -f "$raw/$round.$side.$program".*.txt; }
     printf '%s  round %s  %-5s %s\n' "$(date +%H:%M:%S)" "$round" "$side" "$program" >&2
     echo "LOAD $(cut -d' ' -f1 /proc/loadavg)" >>"$file"
     if ! timeout 900 "$@" >>"$file" 2>"$file.err" || ! grep -q '^RESULT' "$file" || grep -qE 'ERROR OCCURRED|order_errors=[1-9]|^FAILED|ok=0' "$file"; then
