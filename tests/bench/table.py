@@ -229,6 +229,9 @@ def missed(rows):
 def report(raw):
     main, rest = goals(raw), others(raw)
     about = raw.about
+    # Written by hand: what a reader has to know beside the newest run.
+    beside = pathlib.Path(__file__).with_name("history.md")
+    history = [beside.read_text(encoding="utf-8")] if beside.exists() else []
     versions = ", ".join(about[k] for k in ("ours", "elixir", "phoenix", "gobreaker", "node") if k in about)
     loads = f"{min(raw.loads):.1f} to {max(raw.loads):.1f}, median {statistics.median(raw.loads):.1f}" if raw.loads else "not noted"
     parts = ["# Measured figures", "", "Written by `tests/bench/run.sh --out tests/bench/RESULTS.md`; run it again rather than editing this.", "",
@@ -236,7 +239,7 @@ def report(raw):
              f"- Load average when a program was started: {loads}"]
     parts += [f"- {n}" for n in raw.notes]
     parts += ["", "## Method", "", METHOD.format(rounds=about.get("rounds", "?")), "", "## Numbers to reach", "", markdown(HEAD, [r.cells() for r in main]), "", NOT_HERE, "",
-              "## Goals missed", ""]
+              *history, "## Goals missed", ""]
     lines = missed(main) + missed(rest)
     parts += lines or ["None."]
     parts += ["", "## W1 in full: deliveries per second (CPU ns for each delivery)", "",
@@ -256,14 +259,12 @@ whatever else runs on the machine is felt by both; trust ratios more than absolu
   payload is shared between subscribers here and copied to each by Erlang. Our ring is bounded and lossless: the publisher waits for
   the slowest subscriber; Erlang's mailboxes grow.
 - W2: short history is a fresh OTP supervisor for every 50 crashes, the best case of OTP. Ours is the burst of 10,000,
-  whose p50 moves between two levels (about 2.5 and 4.2 µs, as one or both workers take part); growth is therefore read from p10.
+  whose p50 moves between two levels (about 2.5 and 4.2 µs); growth is therefore read from p10.
 - Sessions of the host: `host_bench.mjs` creates sessions through the control socket of the real program with the SQLite store, has the
   demonstration model answer four messages of 600 bytes in each (about 5 KB of messages), and divides the growth of private dirty
   memory by 1,000 sessions, after 500 others. Nothing returns memory to the system in between.
 - Cold start: a new data directory every time, from the start of `holdfast run` until the answer. Deaths: SIGKILL, through the
-  real guardian and the real server manager; a new host for every MCP server that is killed. Medians of 11 to 15 in each round. A server
-  that is killed 11 times within three seconds is another matter: it is held to be failing, and the waits of its schedule (up to the
-  30 s of an open circuit) apply."""
+  real guardian and the real server manager; a new host for every MCP server that is killed. Medians of 11 to 15 in each round."""
 
 NOT_HERE = "Not measured yet, because their parts do not exist yet: isolated plugin calls, the gateway under 64 clients, cached reads with 1,000 failing servers."
 
