@@ -1,6 +1,7 @@
 #include "app/application.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +22,8 @@ namespace {
 
 constexpr seconds plugins_deadline{30};
 constexpr seconds tree_deadline{20};
+constexpr milliseconds lock_patience{500};
+constexpr int lock_poll_ms = 5;
 const std::vector<std::string> keyed_sections{"plugins", "mcpServers"};
 
 template <class F>
@@ -94,8 +97,15 @@ result<void> application::lock_data_dir() {
     const std::string path = loaded_.data_dir + "/lock";
     lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock_fd_ < 0) return fail(errc::io_error, path + ": " + std::strerror(errno));
-    if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0)
+    // A host that was killed a moment ago may still be on its way out: its lock goes last.
+    const auto deadline = clock_.now() + lock_patience;
+    while (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+        if (clock_.now() < deadline) {
+            ::poll(nullptr, 0, lock_poll_ms);
+            continue;
+        }
         return fail(errc::already_started, "another host uses the data directory " + loaded_.data_dir + ": stop it, or set HOLDFAST_DATA_DIR to another one");
+    }
     return {};
 }
 

@@ -273,6 +273,8 @@ void directory_impl::gone(const std::string& id, std::uint64_t incarnation, depa
         services_.bus->publish("session:system", "ErrorOccurred",
                                json{{"session_id", id}, {"error_type", "session_crash"}, {"message", why.message}, {"context", {{"restarting", again}}}});
     for (auto& r : refused) r->done(unexpected<error>(why));
+    // Nobody has asked for a while: what the ring keeps is in the store or was only of the moment. The numbering stays.
+    if (how == departure::retired && !again) services_.bus->trim_topic("session:" + id);
     if (again) launch(id);
     if (later) wake_later(id);
     stopped_one();

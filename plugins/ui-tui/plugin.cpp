@@ -136,6 +136,7 @@ class tui_plugin final : public sdk::ui {
         old.close();
         call("session.get", {{"session_id", session}}, [this, session, show_history](const json& snapshot) {
             std::vector<styled> out;
+            std::lock_guard in_order(screen_mutex_);
             {
                 std::lock_guard lock(mutex_);
                 if (session != session_) return;
@@ -154,6 +155,7 @@ class tui_plugin final : public sdk::ui {
         const json e = json::parse(text, nullptr, false);
         const std::string type = text_of(e, "type");
         std::vector<styled> out;
+        std::lock_guard in_order(screen_mutex_);
         {
             std::lock_guard lock(mutex_);
             if (session != session_ || stopping_) return;
@@ -332,7 +334,8 @@ class tui_plugin final : public sdk::ui {
 
     terminal terminal_;
     bool approve_all_ = false, quit_at_end_ = false;
-    std::mutex mutex_;  // guards what follows; never held across a call to the host
+    std::mutex screen_mutex_;  // taken before mutex_: what an event says reaches the screen in the order of the events
+    std::mutex mutex_;         // guards what follows; never held across a call to the host
     std::string session_;
     chat_view view_;
     line_editor editor_;

@@ -57,6 +57,7 @@ TEST_F(directory_test, A2_an_idle_session_hibernates_and_a_message_wakes_it_once
     l.rt.advance(seconds(130));
     EXPECT_EQ(l.dir->stats().live, 0u);
     EXPECT_EQ(l.dir->stats().hibernated, 1u);
+    EXPECT_TRUE(l.bus.replay("session:s1", 1).events.empty()) << "the ring is given back, only the numbering stays";
     EXPECT_EQ(l.must("session.list", json::object())["sessions"][0]["live"], false);
     EXPECT_EQ(rows->tables["snapshots"].count("s1"), 1u);
     EXPECT_EQ(l.snapshot("s1"), before);  // within one life even the numbers and the epoch go on
