@@ -95,7 +95,8 @@ result<std::unique_ptr<connection>> connection::open(plugins::bound<hf_transport
                                  &shared::on_log, &shared::on_closed};
     const std::string text = dump(config);
     hf_error err = sdk::empty_error();
-    const std::int32_t rc = s->transport.table->open(s->transport.self, s->id, sdk::bytes(text), &sink, &err);
+    const std::int32_t rc = plugins::invoke(
+        s->transport, [&](const hf_transport& t, void* self) { return t.open(self, s->id, sdk::bytes(text), &sink, &err); });
     if (rc != HF_OK) {
         s->of_transport.reset();  // no callback follows
         return tl::unexpected(from_plugin(rc, &err));
@@ -115,21 +116,22 @@ std::uint64_t connection::id() const noexcept { return shared_->id; }
 result<void> connection::send(const std::string& message) {
     if (shared_->over.load()) return fail(errc::transport_lost, "the connection is closed");
     hf_error err = sdk::empty_error();
-    const std::int32_t rc = shared_->transport.table->send(shared_->transport.self, shared_->id, sdk::bytes(message), &err);
+    const std::int32_t rc = plugins::invoke(
+        shared_->transport, [&](const hf_transport& t, void* self) { return t.send(self, shared_->id, sdk::bytes(message), &err); });
     if (rc != HF_OK) return tl::unexpected(from_plugin(rc, &err));
     return {};
 }
 
 void connection::abandon(const std::string& id) {
-    if (!shared_->over.load() && shared_->transport.table->abandon)
-        shared_->transport.table->abandon(shared_->transport.self, shared_->id, sdk::bytes(id));
+    if (shared_->over.load() || !shared_->transport.table->abandon) return;
+    plugins::invoke(shared_->transport, [&](const hf_transport& t, void* self) { t.abandon(self, shared_->id, sdk::bytes(id)); });
 }
 
 void connection::close() {
     if (shared_->over.load() || shared_->closing.exchange(true)) return;
     // Real time: the deadline is the transport's to keep, whatever clock the actors run on.
     const auto deadline = std::chrono::steady_clock::now() + shared_->grace;
-    shared_->transport.table->close(shared_->transport.self, shared_->id, sdk::to_ns(deadline));
+    plugins::invoke(shared_->transport, [&](const hf_transport& t, void* self) { t.close(self, shared_->id, sdk::to_ns(deadline)); });
 }
 
 void connection::consumed(std::size_t n) noexcept {

@@ -30,6 +30,9 @@ class policy_handle {
 
   protected:
     void drop() noexcept;
+    template <class F>
+    bool marked(F&& f) noexcept;
+    error threw() const;
     plugins::bound<Table> bound_;
     void* handle_ = nullptr;
 

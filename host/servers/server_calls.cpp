@@ -6,6 +6,7 @@
 namespace holdfast::servers {
 namespace {
 constexpr milliseconds soonest_check{10};
+constexpr seconds verdict_retry{30};  // after a policy that gave no verdict
 }
 
 void server_actor::call(std::shared_ptr<call_job> job) {
@@ -137,7 +138,11 @@ void server_actor::observe(bool active, bool ok, int fault, nanoseconds latency)
 void server_actor::follow_verdict() {
     if (!health_ || status_.state.now != status::healthy) return;
     auto v = health_->verdict(now());
-    if (!v) return server_log(true, v.error().message);
+    if (!v) {  // checks go on: the policy is restarted by its own rules
+        server_log(true, v.error().message);
+        if (probe_ == 0) arm_health(now() + verdict_retry);
+        return;
+    }
     const int before = verdict_.state;
     verdict_ = std::move(*v);
     if (verdict_.state == HF_HEALTH_DOWN)

@@ -4,6 +4,7 @@
 #include "breaker-consecutive/consecutive.hpp"
 #include "breaker-window/window.hpp"
 #include "result_reporter.hpp"
+#include "servers/policies.hpp"
 
 namespace {
 
@@ -87,6 +88,22 @@ void open_rejecting(benchmark::State& state) {
     state.SetItemsProcessed(state.iterations());
 }
 
+/// The same two calls as a server's actor makes them: the plugin looked up anew, each call crash-marked.
+void as_a_server_calls(benchmark::State& state) {
+    using namespace holdfast;
+    auto& o = shared<direct>();
+    const auto lease = std::make_shared<int>();  // second owner: the policy's binding
+    servers::breaker_policy policy([&](const std::string&) { return result<plugins::bound<hf_breaker>>({o.table, o.self, lease}); }, "direct", json::object(), 1);
+    const steady_time now{nanoseconds(1)};
+    for (auto _ : state) {
+        auto p = policy.ask(now);
+        policy.report(p->generation, HF_OUTCOME_SUCCESS, nanoseconds(1), now);
+        benchmark::DoNotOptimize(p);
+    }
+    state.SetItemsProcessed(state.iterations());
+}
+
+BENCHMARK(as_a_server_calls)->Name("breaker_closed_success_as_a_server");
 BENCHMARK(closed_success<direct>)->Name("breaker_closed_success")->ThreadRange(1, 2)->UseRealTime();
 BENCHMARK(closed_failure_then_success)->Name("breaker_closed_failure_success");
 BENCHMARK(open_rejecting)->Name("breaker_open_rejecting")->ThreadRange(1, 2)->UseRealTime();

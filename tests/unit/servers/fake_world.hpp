@@ -6,14 +6,19 @@
 
 #include "holdfast/status.hpp"
 #include "kernel/events/bus.hpp"
+#include "kernel/plugins/pin.hpp"
 #include "servers/server_set.hpp"
 
 namespace holdfast::servers::test {
 
 /// How a fake server behaves. Changed between steps of a test only.
+/// Every function of the fakes begins with it: a crash inside must be traceable to the plugin.
+inline void expect_mark() { EXPECT_GT(plugins::this_thread_slot().depth.load(), 0u) << "a call into a plugin without a crash mark"; }
+
 struct personality {
     bool dies_at_start = false;    ///< closed instead of opened
     bool refuses_open = false;     ///< open() itself fails: command not found
+    bool throws = false;           ///< open() and send() leave with an exception
     bool silent = false;           ///< answers nothing from now on
     bool legacy = false;
     int tools = 1;
@@ -63,10 +68,12 @@ class fake_transport {
         p.sink.on_closed(p.sink.ctx, why ? &err : nullptr);
     }
     static std::int32_t open(void* self, std::uint64_t conn, hf_bytes config, const hf_transport_sink* sink, hf_error* err) {
+        expect_mark();
         auto& t = at(self);
         auto parsed = parse_json(sdk::view(config));
         personality& p = t.servers[string_or(*parsed, "name")];
         p.opened_at.push_back(std::chrono::duration<double>(t.rt->now() - t.t0).count());
+        if (p.throws) throw std::runtime_error("the transport broke");
         if (p.refuses_open) return sdk::fill(err, HF_E_COMMAND_NOT_FOUND, "there is no program 'nothing'");
         p.sink = *sink;
         p.conn = conn;
@@ -80,16 +87,19 @@ class fake_transport {
         return HF_OK;
     }
     static std::int32_t send(void* self, std::uint64_t conn, hf_bytes bytes, hf_error* err) {
+        expect_mark();
         auto& t = at(self);
         for (auto& [name, p] : t.servers)
             if (p.conn == conn) {
+                if (p.throws) throw std::runtime_error("the transport broke");
                 t.answer(p, *parse_json(sdk::view(bytes)));
                 return HF_OK;
             }
         return sdk::fill(err, HF_E_NOT_FOUND, "closed");
     }
-    static void abandon(void*, std::uint64_t, hf_bytes) {}
+    static void abandon(void*, std::uint64_t, hf_bytes) { expect_mark(); }
     static void close(void* self, std::uint64_t conn, std::int64_t) {
+        expect_mark();
         for (auto& [name, p] : at(self).servers)
             if (p.conn == conn) return end(p, nullptr);
     }
@@ -121,7 +131,7 @@ class fake_transport {
 };
 
 struct fake_breaker {
-    bool refuse = false;
+    bool refuse = false, throws = false;
     std::int64_t retry_after_ns = 0;
     std::vector<int> outcomes;
     int open_handles = 0;
@@ -129,21 +139,29 @@ struct fake_breaker {
         static constexpr hf_breaker t{
             sizeof(hf_breaker), 1,
             [](void* self, hf_bytes, std::uint64_t, std::int64_t, void** out, hf_error*) -> std::int32_t {
+                expect_mark();
                 ++static_cast<fake_breaker*>(self)->open_handles;
                 *out = self;
                 return HF_OK;
             },
-            [](void* self, void*) { --static_cast<fake_breaker*>(self)->open_handles; },
+            [](void* self, void*) { expect_mark(); --static_cast<fake_breaker*>(self)->open_handles; },
             [](void* self, void*, std::int64_t, hf_permit* p) {
+                expect_mark();
                 auto& b = *static_cast<fake_breaker*>(self);
+                if (b.throws) throw std::runtime_error("the breaker broke");
                 p->granted = !b.refuse;
                 p->generation = 1;
                 p->retry_after_ns = b.retry_after_ns;
             },
             [](void* self, void*, std::uint64_t, std::int32_t outcome, std::int64_t, std::int64_t) {
+                expect_mark();
                 static_cast<fake_breaker*>(self)->outcomes.push_back(outcome);
             },
-            [](void*, void*, std::int64_t, hf_breaker_state* s) { s->state = HF_BREAKER_CLOSED; }, [](void*, void*, std::int32_t, std::int64_t) {}};
+            [](void*, void*, std::int64_t, hf_breaker_state* s) {
+                expect_mark();
+                s->state = HF_BREAKER_CLOSED;
+            },
+            [](void*, void*, std::int32_t, std::int64_t) { expect_mark(); }};
         return &t;
     }
 };
@@ -153,20 +171,25 @@ struct fake_health {
     struct monitor {
         int failed_probes = 0, failed_calls = 0;
     };
+    bool throws = false;
     const hf_health* table() {
         static constexpr hf_health t{
             sizeof(hf_health), 0,
             [](void*, hf_bytes, std::uint64_t, std::int64_t, void** out, hf_error*) -> std::int32_t {
+                expect_mark();
                 *out = new monitor;
                 return HF_OK;
             },
-            [](void*, void* m) { delete static_cast<monitor*>(m); },
+            [](void*, void* m) { expect_mark(); delete static_cast<monitor*>(m); },
             [](void*, void* m, const hf_health_sample* s) {
+                expect_mark();
                 auto& x = *static_cast<monitor*>(m);
                 int& n = s->kind == HF_SAMPLE_ACTIVE ? x.failed_probes : x.failed_calls;
                 n = s->ok ? 0 : n + 1;
             },
-            [](void*, void* m, std::int64_t now, hf_health_verdict* v) {
+            [](void* self, void* m, std::int64_t now, hf_health_verdict* v) {
+                expect_mark();
+                if (static_cast<fake_health*>(self)->throws) throw std::runtime_error("the health policy broke");
                 auto& x = *static_cast<monitor*>(m);
                 const bool down = x.failed_probes > 0 || x.failed_calls > 2;
                 v->state = down ? HF_HEALTH_DOWN : HF_HEALTH_UP;
@@ -174,7 +197,7 @@ struct fake_health {
                 v->probe_timeout_ns = 5'000'000'000;
                 std::strcpy(v->reason, down ? "it failed" : "");
             },
-            [](void*, void* m, std::int64_t) { *static_cast<monitor*>(m) = {}; }};
+            [](void*, void* m, std::int64_t) { expect_mark(); *static_cast<monitor*>(m) = {}; }};
         return &t;
     }
 };

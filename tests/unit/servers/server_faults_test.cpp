@@ -91,6 +91,47 @@ TEST(faults, a_caller_that_throws_costs_the_actor_and_not_the_server_set) {
     EXPECT_EQ(w.row("b")["restarts"], 0);
     EXPECT_TRUE(w.call("a")->value->has_value());
 }
+TEST(faults, a_breaker_that_throws_refuses_with_its_name_and_works_again_afterwards) {
+    world w;
+    w.apply(w.config({"a"}));
+    w.breaker.throws = true;
+    auto refused = w.call("a");
+    ASSERT_TRUE(refused->value && !refused->value->has_value());
+    EXPECT_FALSE(refused->sent);
+    EXPECT_NE(refused->value->error().message.find("'breaker-consecutive' threw"), std::string::npos) << refused->value->error().message;
+    w.transport.kill("a");
+    w.rt.run_until_idle();
+    EXPECT_EQ(w.status_of("a"), "disconnected") << "no attempt without a permit";
+    w.breaker.throws = false;
+    w.advance(seconds(2));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    EXPECT_TRUE(w.call("a")->value->has_value());
+}
+TEST(faults, a_health_policy_that_throws_does_not_end_the_checks) {
+    world w;
+    w.apply(w.config({"a"}));
+    w.health.throws = true;
+    w.advance(seconds(60));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    w.health.throws = false;
+    w.transport.servers["a"].silent = true;
+    w.advance(seconds(60));
+    EXPECT_NE(w.status_of("a"), "healthy") << "a silent server was found out without a call";
+}
+TEST(faults, a_transport_that_throws_is_a_failed_attempt) {
+    world w;
+    w.transport.servers["a"].throws = true;
+    w.apply(w.config({"a"}));
+    EXPECT_EQ(w.status_of("a"), "disconnected");
+    w.transport.servers["a"].throws = false;
+    w.advance(seconds(2));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    w.transport.servers["a"].throws = true;
+    auto c = w.call("a");
+    w.rt.run_until_idle();
+    EXPECT_EQ(c->times, 1);
+    EXPECT_FALSE(c->value->has_value());
+}
 TEST(faults, nothing_is_left_open_when_the_host_stops) {
     world w;
     w.apply(w.config({"a", "b"}));
