@@ -6,6 +6,7 @@
 
 #include "app/commands.hpp"
 #include "app/paths.hpp"
+#include "app/plugin_tools.hpp"
 #include "kernel/config/nearest.hpp"
 
 namespace holdfast::app {
@@ -77,8 +78,14 @@ void add_ui_commands(CLI::App& app, parsed& p) {
 }
 
 void add_plugin_commands(CLI::App& app, parsed& p) {
-    auto* plugin = app.add_subcommand("plugin", "Start, stop, restart or remove one plugin of the running host");
+    auto* plugin = app.add_subcommand("plugin", "Plugins of the running host; tools for writing one");
     plugin->require_subcommand(1);
+    plugin->add_subcommand("list", "Plugins and their states, like 'holdfast plugins'")->callback([&p] {
+        p.code = list_command(p.common, "plugin.list", json::object());
+    });
+    auto* inspect = plugin->add_subcommand("inspect", "What a plugin file says of itself and what it exports, without running any of its code");
+    inspect->add_option("FILE", p.name, "A plugin file, or the name of an installed plugin")->required();
+    inspect->callback([&p] { p.code = inspect_command(p.common, p.name); });
     for (const char* verb : {"start", "stop", "restart", "remove"}) {
         auto* c = plugin->add_subcommand(verb, std::string(verb) + " a plugin");
         c->add_option("NAME", p.name, "Its name under plugins")->required();

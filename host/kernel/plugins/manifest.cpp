@@ -274,14 +274,15 @@ result<manifest> parse_manifest(std::string_view text) {
     m.abi_max = abi[1].get<std::uint32_t>();
     if (j.contains("description") && !j["description"].is_string()) return bad("has a \"description\" that is not a string");
     m.description = string_or(j, "description");
-    const json& interfaces = member(j, "interfaces");
-    if (!interfaces.is_null()) {
-        if (!interfaces.is_array()) return bad("has \"interfaces\" that is not an array of strings");
-        for (const auto& i : interfaces) {
-            if (!i.is_string()) return bad("has \"interfaces\" that is not an array of strings");
-            m.interfaces.push_back(i.get<std::string>());
-        }
+    for (auto [name, to] : {std::pair{"interfaces", &m.interfaces}, std::pair{"needs", &m.needs}}) {
+        const json& list = member(j, name);
+        if (list.is_null()) continue;
+        const bool strings = list.is_array() && std::all_of(list.begin(), list.end(), [](const json& i) { return i.is_string(); });
+        if (!strings) return bad(std::string("has \"") + name + "\" that is not an array of strings");
+        for (const auto& i : list) to->push_back(i.get<std::string>());
     }
+    m.check_case = member(j, "check");
+    if (!m.check_case.is_null() && !m.check_case.is_object()) return bad("has \"check\" that is not an object");
     m.settings_schema = member(j, "settings");
     if (!m.settings_schema.is_null() && !m.settings_schema.is_object() && !m.settings_schema.is_boolean())
         return bad("has \"settings\" that is not a JSON Schema");

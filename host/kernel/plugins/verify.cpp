@@ -50,6 +50,9 @@ result<std::string> hash_and_copy(int from, int to) {
 }
 
 }  // namespace detail
+
+result<std::string> file_sha256(int fd) { return detail::hash_and_copy(fd, -1); }
+
 namespace {
 
 struct refusal {

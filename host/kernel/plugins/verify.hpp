@@ -39,6 +39,9 @@ struct verified_plugin {
 /// can add names but can neither replace nor rename what root or we own, and what is below is checked to be ours.
 result<verified_plugin> verify(const verify_request& request);
 
+/// SHA-256 of everything behind a descriptor, in hexadecimal. Errors: io_error.
+result<std::string> file_sha256(int fd);
+
 /// The checks by name, in order: for documentation and the command line.
 const std::vector<std::string>& verification_checks();
 
