@@ -17,9 +17,15 @@ install_packages() {
         wanted+=("$p")
     done
     [ ${#wanted[@]} -eq 0 ] && return 0
-    echo "Installing: ${wanted[*]}" >&2
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    if ! command -v apt-get >/dev/null || { [ ${#sudo[@]} -gt 0 ] && ! command -v sudo >/dev/null; }; then
+        echo "These Debian 12 packages are missing, and only root can install them. As root, once:" >&2
+        echo "  apt-get update && apt-get install -y --no-install-recommends ${wanted[*]}" >&2
+        echo "Then start this again as $(id -un)." >&2
+        return 1
+    fi
+    echo "Installing: ${wanted[*]}" >&2
     "${sudo[@]}" apt-get update -qq
     DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
 }
