@@ -308,7 +308,7 @@ export class Place {
 export class Host extends Place {
   /// Starts `holdfast run` and waits until it serves and every server has had its first attempt.
   static async start(config, options = {}) {
-    const h = new Host(config);
+    const h = new this(config);
     try {
       await options.before?.(h);
       await h.launch(options);
@@ -318,9 +318,11 @@ export class Host extends Place {
     }
     return h;
   }
-  async launch({ env = {}, ready = true } = {}) {
+  /// `under`: a command that ends in becoming the program given as its arguments, such as `nice`.
+  async launch({ env = {}, ready = true, under = [] } = {}) {
     this.log = '';
-    this.child = spawn(program, ['run', '--config', this.file], { cwd: this.dir, env: { ...process.env, ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [first, ...rest] = [...under, program, 'run', '--config', this.file];
+    this.child = spawn(first, rest, { cwd: this.dir, env: { ...process.env, ...this.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this);
     const keep = (d) => (this.log += d);
     this.child.stdout.on('data', keep);
