@@ -13,6 +13,7 @@ namespace holdfast::demo {
 struct settings {
     std::string root = ".";   ///< what list_files and read_file can see
     std::string count_file;   ///< where `count` writes; empty = `count` answers with an error
+    bool conformance = false; ///< also offers what only the conformance suite asks for
 };
 
 /// What a tool does to the server beside answering; carried out by the reader.

@@ -11,12 +11,13 @@
 namespace {
 
 constexpr const char* usage =
-    "Usage: holdfast-demo-server [--root DIR] [--count-file FILE]\n"
+    "Usage: holdfast-demo-server [--root DIR] [--count-file FILE] [--conformance]\n"
     "An MCP server on stdin and stdout, one JSON-RPC message per line. Speaks MCP 2026-07-28 (no handshake) and\n"
     "2025-11-25, 2025-06-18, 2025-03-26 and 2024-11-05 (initialize). Ends when stdin ends.\n"
     "\n"
     "  --root DIR          what list_files and read_file can see (default: the current directory)\n"
     "  --count-file FILE   where the tool count appends its lines (default: $HOLDFAST_COUNT_FILE)\n"
+    "  --conformance       also offer the tools and prompts that the MCP conformance suite asks for\n"
     "  --help              this text\n"
     "  --version           the version\n"
     "\n"
@@ -37,6 +38,10 @@ int main(int argc, char** argv) {
         if (name == "--version") {
             std::puts("holdfast-demo-server " HOLDFAST_VERSION);
             return 0;
+        }
+        if (name == "--conformance") {
+            with.conformance = true;
+            continue;
         }
         if (!value || i + 1 == argc) {
             std::fprintf(stderr, "holdfast-demo-server: %s '%s'\n%s", value ? "a value is missing after" : "unknown argument",

@@ -8,7 +8,7 @@ namespace {
 constexpr std::int64_t list_ttl_ms = 300'000;
 constexpr const char* instructions =
     "A small server for trying things out: get_time, echo, list_files and read_file (read-only), slow, ask_name and count. "
-    "Everything whose name starts with test_ is there for conformance tests.";
+    "Started with --conformance it also offers what the conformance suite asks for.";
 
 json capabilities() {
     return {{"tools", {{"listChanged", true}}},

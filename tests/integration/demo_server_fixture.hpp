@@ -42,7 +42,7 @@ class demo_server : public testing::Test {
     void TearDown() override { fs::remove_all(root); }
 
     std::vector<std::string> command() const {
-        return {HOLDFAST_DEMO_SERVER, "--root", (root / "files").string(), "--count-file", (root / "count").string()};
+        return {HOLDFAST_DEMO_SERVER, "--root", (root / "files").string(), "--count-file", (root / "count").string(), "--conformance"};
     }
     process& start() {
         fs::create_directories(root / "files");

@@ -111,6 +111,15 @@ TEST_F(demo_server, takes_the_count_file_from_the_environment) {
 
 // --- bad input ------------------------------------------------------------------------------------------------------
 
+TEST_F(demo_server, offers_a_model_nothing_that_only_the_conformance_suite_wants) {
+    process s({HOLDFAST_DEMO_SERVER});
+    std::set<std::string> names;
+    const json tools = s.request(1, "tools/list", modern())["result"]["tools"];
+    for (const json& t : tools) names.insert(string_or(t, "name"));
+    EXPECT_EQ(names, (std::set<std::string>{"ask_name", "count", "echo", "get_time", "list_files", "read_file", "slow"}));
+    EXPECT_EQ(error_code(s.request(2, "tools/call", modern(tool("test_simple_text")))), -32602);
+    EXPECT_TRUE(s.request(3, "prompts/list", modern())["result"]["prompts"].empty());
+}
 TEST_F(demo_server, survives_garbage) {
     process& s = start();
     const auto refused = [&](std::string_view text, int code) {
