@@ -242,12 +242,19 @@ class tui_plugin final : public sdk::ui {
         while (!queued_.empty()) {
             {
                 std::lock_guard lock(mutex_);
-                if (!attached_ || !(turn_over() || !view_.requests().empty())) return;
+                if (!attached_ || !(turn_over() || question())) return;
             }
             const typed t = std::move(queued_.front());
             queued_.pop_front();
             handle(t);
         }
+    }
+
+    /// mutex_ held. What the next line answers. Tools that are approved anyway ask nobody.
+    const request* question() const {
+        for (const request& r : view_.requests())
+            if (r.is_input || !approve_all_) return &r;
+        return nullptr;
     }
 
     /// mutex_ held. The answer to everything sent is complete.
@@ -274,7 +281,7 @@ class tui_plugin final : public sdk::ui {
         {
             std::lock_guard lock(mutex_);
             session = session_;
-            if (!view_.requests().empty()) asked = view_.requests().front();
+            if (const request* q = question()) asked = *q;
         }
         if (t.what == typed::kind::interrupt) {
             call("session.cancel", {{"session_id", session}}, {});
