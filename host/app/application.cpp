@@ -50,7 +50,7 @@ std::string transport_plugin(const std::string& name) {
 
 }  // namespace
 
-tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files) {
+tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files, const json& accepted) {
     const std::string shown = path.empty() ? "(embedded defaults)" : path;
     const std::string base_dir = std::filesystem::absolute(path.empty() ? "x" : path).parent_path().string();
     // Twice: where plugins are searched is in the file, what they accept is in the plugins.
@@ -62,8 +62,9 @@ tl::expected<loaded_configuration, std::vector<config::problem>> load_configurat
     loaded_configuration out;
     const plugins::discovery finder(plugin_directories(first->written, base_dir));
     out.found = finder.list();
+    add_plugins_by_path(first->written, finder, base_dir, out.found);
     auto options = load_options_for(out.found);
-    if (files == plugin_files::judged) options.checks.push_back(plugin_file_rule(finder, base_dir));
+    if (files == plugin_files::judged) options.checks.push_back(plugin_file_rule(finder, base_dir, accepted));
     auto document = path.empty() ? config::load_text(embedded_config(), shown, options) : config::load_file(path, options);
     if (!document) return tl::unexpected<std::vector<config::problem>>(document.error());
     out.document = std::move(*document);
@@ -284,7 +285,7 @@ void application::configure_llm() {
 
 json application::reload() {
     if (stopping_) return {{"changed", json::array()}, {"errors", json::array()}};
-    auto loaded = load_configuration(options_.config_path);
+    auto loaded = load_configuration(options_.config_path, plugin_files::judged, loaded_.document.resolved["plugins"]);
     if (loaded) {
         std::lock_guard lock(document_mutex_);
         last_problems_.clear();

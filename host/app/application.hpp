@@ -36,8 +36,9 @@ struct loaded_configuration {
 /// plugin_files::judged also verifies the file of every plugin that would be started, as the loader will. A host that starts leaves
 /// that to the loader: one plugin that is refused does not keep the rest from serving.
 enum class plugin_files { taken, judged };
-/// Errors: the problems of the file.
-tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files = plugin_files::taken);
+/// Entries of "plugins" that stand in `accepted` just so are not judged again. Errors: the problems of the file.
+tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files = plugin_files::taken,
+                                                                                    const json& accepted = {});
 
 class application {
   public:

@@ -111,7 +111,6 @@ constexpr const char* schema_text = R"json({
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
-        "call_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 86400, "description": "Longest a call may take, whatever its progress says"},
         "call_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 604800, "description": "No call of this server may take longer, whatever its caller allows"},
         "era_probe_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 600, "description": "How long a stdio server may take to answer server/discover before it counts as one of the older protocol"},
         "idle_timeout_s": {"type": "number", "minimum": 0, "maximum": 86400, "description": "Silence after which a connection counts as lost; 0: never"},
@@ -274,10 +273,10 @@ config::load_options load_options_for(const std::vector<plugins::found_plugin>& 
     return out;
 }
 
-config::semantic_check plugin_file_rule(plugins::discovery finder, std::string base_dir) {
-    return [finder = std::move(finder), base_dir = std::move(base_dir)](const json& doc, found_list& found) {
+config::semantic_check plugin_file_rule(plugins::discovery finder, std::string base_dir, json accepted) {
+    return [finder = std::move(finder), base_dir = std::move(base_dir), accepted = std::move(accepted)](const json& doc, found_list& found) {
         for (const auto& [id, entry] : doc["plugins"].items()) {
-            if (string_or(entry, "start") == "disabled") continue;
+            if (string_or(entry, "start") == "disabled" || member(accepted, id) == entry) continue;
             const std::string use = string_or(entry, "use"), at = "/plugins/" + config::pointer_token(id);
             const bool named = use.find('/') == std::string::npos;
             auto path = finder.find(use, base_dir);
@@ -294,6 +293,18 @@ config::semantic_check plugin_file_rule(plugins::discovery finder, std::string b
                 add(found, at + (ok.error().message.find("check 'sha256'") != std::string::npos ? "/sha256" : "/use"), ok.error());
         }
     };
+}
+
+void add_plugins_by_path(const json& written, const plugins::discovery& finder, const std::string& base_dir, std::vector<plugins::found_plugin>& found) {
+    for (const json& entry : member(written, "plugins")) {
+        const std::string use = string_or(entry, "use");
+        if (use.find('/') == std::string::npos) continue;
+        if (std::any_of(found.begin(), found.end(), [&](const auto& f) { return f.file_id == use; })) continue;
+        auto path = finder.find(use, base_dir);
+        auto facts = path ? plugins::read_elf_file(*path) : result<plugins::elf_facts>(tl::unexpected<error>(path.error()));
+        if (!facts || facts->is != plugins::elf_facts::verdict::ok || !facts->has_manifest) continue;
+        if (auto about = plugins::parse_manifest(facts->manifest_text)) found.push_back({*path, use, std::move(*about), {}, false});
+    }
 }
 
 std::vector<std::string> plugin_directories(const json& written, const std::string& base_dir) {

@@ -11,8 +11,12 @@ const json& root_schema();
 /// The configuration that is used when no file is found: config/holdfast.json of this version.
 const std::string& embedded_config();
 
-/// Every plugin that would be started passes the loader's checks.
-config::semantic_check plugin_file_rule(plugins::discovery finder, std::string base_dir);
+/// Every plugin that would be started passes the loader's checks. Entries that stand in `accepted` just so are left out.
+config::semantic_check plugin_file_rule(plugins::discovery finder, std::string base_dir, json accepted);
+
+/// Puts the plugins that the file names by a path beside those that the directories hold, under that path as their name.
+/// What cannot be read is left out: whoever loads it says why.
+void add_plugins_by_path(const json& written, const plugins::discovery& finder, const std::string& base_dir, std::vector<plugins::found_plugin>& found);
 
 /// Root schema, semantic rules, and the settings schemas of every plugin that `found` lists.
 config::load_options load_options_for(const std::vector<plugins::found_plugin>& found);

@@ -23,6 +23,7 @@ const faults = {
   'text behind the end': { text: '{}\nx\n', at: '|x', message: /expected|end/ },
   'an unknown key': { text: pretty({ plugins: {}, hots: {} }), at: '|"hots"', pointer: '/hots', message: /did you mean 'host'/ },
   'an unknown key of a plugin\'s settings': { text: pretty({ plugins: { d: { use: 'llm-demo', settings: { delay_m: 3 } } } }), at: '|"delay_m"', pointer: '/plugins/d/settings/delay_m', message: /did you mean 'delay_ms'/ },
+  'an unknown key of the settings of a plugin named by its path': { text: pretty({ plugins: { d: { use: path.join(build, 'plugins', 'llm-demo.so'), settings: { delay_m: 3 } } } }), at: '|"delay_m"', pointer: '/plugins/d/settings/delay_m', message: /did you mean 'delay_ms'/ },
   'an unknown key of a server': { text: pretty({ mcpServers: { a: { command: 'x', arg: [] } } }), at: '|"arg"', pointer: '/mcpServers/a/arg', message: /did you mean 'args'/ },
   'a wrong type': { text: pretty({ host: { threads: 'four' } }), at: '"threads": |"four"', pointer: '/host/threads', message: /expected an integer, found the string "four"/ },
   'a value out of range': { text: pretty({ breaker: { failure_threshold: 0 } }), at: '"failure_threshold": |0', pointer: '/breaker/failure_threshold', message: /at least 1, found 0/ },
@@ -211,6 +212,7 @@ describe('a live edit', () => {
         [pretty(configuration({ mcpServers: { demo: { commnd: 'x' } } })), /did you mean 'command'/],
         [pretty(configuration({ mcpServers: { demo: { command: '${env:HOLDFAST_E2E_NOT_SET}' } } })), /HOLDFAST_E2E_NOT_SET is not set/],
         [pretty(configuration({ plugins: { demo: { use: 'llm-nothing' } } })), /llm-nothing/],
+        [pretty(configuration({ plugins: { ...configuration().plugins, bad: { use: path.join(testPlugins, 'bad_abi.so') } } })), /check 'abi' failed/],
       ];
       for (const [text, why] of broken) {
         const from = events.list.length;
@@ -236,6 +238,27 @@ describe('a live edit', () => {
       assert.equal((await host.server('demo')).pid, before.servers.demo);
     }));
 });
+
+test('a plugin that was refused at the start does not stand in the way of other edits', () => {
+  const config = configuration({ plugins: { ...configuration().plugins, bad: { use: path.join(testPlugins, 'bad_abi.so') } } });
+  return withHost(config, async (host) => {
+    assert.equal((await host.plugin('bad')).state, 'failed');
+    config.mcpServers.more = demoServer();
+    host.write(config);
+    await until('the new server serves', () => host.echo('more'));
+    // Touched again it is judged again.
+    config.plugins.bad.supervision = { max_restarts: 1 };
+    host.write(config);
+    const { errors } = await host.call('config.reload');
+    assert.match(errors[0].message, /check 'abi' failed/);
+  });
+});
+
+test('a model named by its path can be the default', () =>
+  withHost(configuration({ plugins: { mine: { use: path.join(build, 'plugins', 'llm-demo.so'), settings: { delay_ms: 0 } } }, llm: { default: 'mine' } }), async (host) => {
+    assert.equal((await host.plugin('mine')).kind, 'llm');
+    assert.match((await host.chat('echo by path')).answer, /by path/);
+  }));
 
 test('a port in use: a clear message, and the host serves the rest', () =>
   withHost(configuration(), async (first) => {

@@ -54,10 +54,11 @@ void check_plugins(const json& doc, const std::vector<plugin_schema>& plugins, s
     if (!entries.is_object()) return;
     for (const auto& [id, entry] : entries.items()) {
         const std::string use = string_or(entry, "use");
-        if (use.empty() || use.find('/') != std::string::npos) continue;  // the schema has said so; a path is judged when it is loaded
+        if (use.empty()) continue;  // the schema has said so
         const std::string at = "/plugins/" + pointer_token(id);
         auto it = std::find_if(plugins.begin(), plugins.end(), [&](const plugin_schema& p) { return p.use == use; });
         if (it == plugins.end()) {
+            if (use.find('/') != std::string::npos) continue;  // no plugin that can be read: whoever loads it says why
             const std::string close = nearest(use, names);
             std::string all;
             for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
