@@ -346,6 +346,17 @@ void application::on_plugin_change(const plugins::plugin_change& change) {
     bus_->publish("session:admin_dashboard", "plugin_state", change.to_json());
     const bool bad = change.now.phase == plugins::instance_phase::failed || change.now.phase == plugins::instance_phase::quarantined || change.now.phase == plugins::instance_phase::backoff;
     write_log(bad ? level::warn : level::debug, change.now.id, "plugin is " + phase + (change.now.reason.empty() ? "" : ": " + change.now.reason));
+    side_.post([this] { place_log(); });  // it asks plugins: not in the middle of a change
+}
+
+void application::place_log() {
+    const bool divert = board_->terminal_taken() && ::isatty(STDERR_FILENO) == 1;
+    if (divert == log_diverted_) return;
+    const std::string file = loaded_.data_dir + "/holdfast.log";
+    if (divert) write_log(level::info, "host", "the terminal is in use: the log goes on in " + file);
+    if (auto ok = divert_log(divert ? file : ""); !ok) return write_log(level::warn, "host", ok.error().message);
+    log_diverted_ = divert;
+    if (!divert) write_log(level::info, "host", "the terminal is free again: meanwhile the log went to " + file);
 }
 
 bool application::ready() const {
@@ -397,7 +408,9 @@ void application::stop() {
     control_.reset();
     if (sessions_) wait_for(budget / 3, [&](auto done) { sessions_->stop(budget / 3, [done = std::move(done)]() mutable { done(); }); });
     if (breakers_) breakers_->release();  // before the tree: a breaker still held would keep its plugin from ending
-    if (root_ && !root_->stop_and_wait(budget)) write_log(level::warn, "host", "not everything stopped within its time: what is left is ended by force");
+    const bool stopped = !root_ || root_->stop_and_wait(budget);
+    if (log_diverted_) (void)divert_log("");
+    if (!stopped) write_log(level::warn, "host", "not everything stopped within its time: what is left is ended by force");
     if (bus_) bus_->close();
     if (llm_) llm_->set_gate({});
     breakers_.reset();

@@ -67,6 +67,8 @@ class application {
     json reload();
     void configure_llm();
     void on_report(const supervise::supervision_report& report);
+    /// The log leaves the terminal while a user interface has it. [side thread]
+    void place_log();
     void on_plugin_change(const plugins::plugin_change& change);
     json tree() const;
     json health() const;
@@ -103,6 +105,7 @@ class application {
     side_thread side_;
     std::atomic<bool> stopping_{false}, doors_open_{false};
     bool stopped_ = false;
+    bool log_diverted_ = false;  // Owner: the side thread; after its end the main thread
 };
 
 /// host.*, plugin.*, ui.*, llm.*, config.*

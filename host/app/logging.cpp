@@ -2,6 +2,7 @@
 
 #include "kernel/core/clock.hpp"
 
+#include <spdlog/sinks/dist_sink.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -13,25 +14,43 @@ constexpr std::size_t file_bytes = 10u << 20;
 constexpr std::size_t files_kept = 3;
 
 std::shared_ptr<spdlog::logger> logger;
+std::shared_ptr<spdlog::sinks::dist_sink_mt> front;  // stderr, or the file that stands in for it. Second owner: the logger
 bool as_json = false;
+
+const char* pattern() { return as_json ? "%v" : "%H:%M:%S.%e %^%-5l%$ %v"; }
+
+result<spdlog::sink_ptr> file_sink(const std::string& file) {
+    try {
+        return spdlog::sink_ptr(std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file, file_bytes, files_kept));
+    } catch (const spdlog::spdlog_ex& e) {
+        return fail(errc::io_error, "the log file " + file + " cannot be opened: " + e.what());
+    }
+}
 
 }  // namespace
 
 result<void> open_log(const log_options& options) {
-    std::vector<spdlog::sink_ptr> sinks{std::make_shared<spdlog::sinks::stderr_color_sink_mt>()};
+    front = std::make_shared<spdlog::sinks::dist_sink_mt>(std::vector<spdlog::sink_ptr>{std::make_shared<spdlog::sinks::stderr_color_sink_mt>()});
+    std::vector<spdlog::sink_ptr> sinks{front};
     if (!options.file.empty()) {
-        try {
-            sinks.push_back(std::make_shared<spdlog::sinks::rotating_file_sink_mt>(options.file, file_bytes, files_kept));
-        } catch (const spdlog::spdlog_ex& e) {
-            return fail(errc::io_error, "the log file " + options.file + " cannot be opened: " + e.what());
-        }
+        auto sink = file_sink(options.file);
+        if (!sink) return tl::unexpected<error>(sink.error());
+        sinks.push_back(std::move(*sink));
     }
     as_json = options.format == "json";
     logger = std::make_shared<spdlog::logger>("holdfast", sinks.begin(), sinks.end());
-    logger->set_pattern(as_json ? "%v" : "%H:%M:%S.%e %^%-5l%$ %v");
-    logger->flush_on(spdlog::level::warn);
+    logger->set_pattern(pattern());
+    logger->flush_on(spdlog::level::info);  // whoever follows the file sees what happened
     set_log_level(options.level);
-    spdlog::flush_every(seconds(1));
+    return {};
+}
+
+result<void> divert_log(const std::string& file) {
+    if (!front) return {};
+    auto sink = file.empty() ? result<spdlog::sink_ptr>(std::make_shared<spdlog::sinks::stderr_color_sink_mt>()) : file_sink(file);
+    if (!sink) return tl::unexpected<error>(sink.error());
+    (*sink)->set_pattern(pattern());
+    front->set_sinks({std::move(*sink)});
     return {};
 }
 

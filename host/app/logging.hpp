@@ -17,6 +17,9 @@ struct log_options {
 
 /// [once, before threads] Errors: io_error (the file). Lines go to stderr.
 result<void> open_log(const log_options& options);
+/// While a user interface owns the terminal: lines go to `file` (rotated) instead of stderr, which is where "" sends them again.
+/// [one thread at a time] Errors: io_error; then nothing changes.
+result<void> divert_log(const std::string& file);
 void set_log_level(const std::string& name);
 int log_level_number();  ///< HF_LOG_…: what plugins read
 /// [any thread] `who`: the part that speaks ("host", a plugin's id, a server's name).

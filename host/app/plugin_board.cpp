@@ -314,6 +314,13 @@ std::vector<std::string> plugin_board::urls() const {
     return out;
 }
 
+bool plugin_board::terminal_taken() const {
+    for (const auto& w : of_kind("ui"))
+        if (auto info = set_->info(w.spec.id); info && info->phase == plugins::instance_phase::active && bool_or(ask_ui(*set_, w.spec.id, &hf_ui::describe), "terminal", false))
+            return true;
+    return false;
+}
+
 json plugin_board::counts() const {
     json out = json::object();
     for (const auto& info : set_->list()) {

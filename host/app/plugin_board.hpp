@@ -48,6 +48,7 @@ class plugin_board {
     json rows() const;
     result<json> row(const std::string& id) const;
     std::vector<std::string> urls() const;  ///< of active user interfaces
+    bool terminal_taken() const;  ///< an active user interface has the host's terminal
     json counts() const;                    ///< {phase: n}
 
     /// The instance to use for a name in the configuration: an id, else the first with this `use`. [any thread]

@@ -51,9 +51,8 @@ class Terminal {
 
 /// A host whose terminal is a tmux window.
 class TerminalHost extends Host {
-  static async start(config) {
-    // Its log goes to the same terminal.
-    const h = new TerminalHost({ ...config, host: { log: { level: 'off' } } });
+  static async start(config, level = 'off') {
+    const h = new TerminalHost({ ...config, host: { log: { level } } });
     h.terminal = await Terminal.open(h, `exec ${program} run --quiet --config ${h.file}`);
     h.log = '';
     h.end = null;
@@ -207,6 +206,26 @@ describe('the terminal of the host', () => {
       await host.close();
     }
   });
+});
+
+test('the log leaves the terminal while an interface has it, and comes back', async () => {
+  const host = await TerminalHost.start(slowModel(0), 'info');
+  try {
+    await host.terminal.sees(/plugin active/);
+    await host.json(['ui', 'start', 'tui']);
+    const file = path.join(host.data, 'holdfast.log');
+    await host.terminal.sees(/the terminal is in use: the log goes on in \S+holdfast\.log/);
+    const { pid } = await host.server('demo');
+    process.kill(pid, 'SIGKILL');
+    await until('the file has the lines', () => /\[demo\] healthy → disconnected[\s\S]*disconnected → healthy/.test(fs.readFileSync(file, 'utf8')));
+    assert.ok(!/healthy → disconnected/.test(await host.terminal.shown()), await host.terminal.shown());
+    await host.json(['ui', 'stop', 'tui']);
+    await host.terminal.sees(/the terminal is free again/);
+    process.kill((await host.server('demo')).pid, 'SIGKILL');
+    await host.terminal.sees(/healthy → disconnected/);
+  } finally {
+    await host.close();
+  }
 });
 
 describe('holdfast chat in a terminal', () => {
