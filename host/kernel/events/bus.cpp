@@ -36,21 +36,30 @@ bus::impl::log_ptr bus::impl::find(std::string_view name) const {
     const shard& s = shard_of(name);
     const std::lock_guard lock(s.m);
     const auto it = s.topics.find(name);
-    return it == s.topics.end() ? nullptr : it->second;
+    return it == s.topics.end() ? nullptr : it->second.log;
+}
+
+std::optional<position> bus::impl::where(std::string_view name) const {
+    const shard& s = shard_of(name);
+    const std::lock_guard lock(s.m);
+    const auto it = s.topics.find(name);
+    if (it == s.topics.end()) return std::nullopt;
+    return it->second.log ? it->second.log->current() : it->second.rest;
 }
 
 bus::impl::log_ptr bus::impl::find_or_create(std::string_view name) {
     if (auto log = find(name)) return log;
     const std::lock_guard lock(registry_);
     if (auto log = find(name)) return log;
-    if (closed || is_pattern(name) || count_ >= options_.max_topics) return nullptr;
-    return create(name, next_epoch_.fetch_add(1), 1, options_.topic);
+    if (closed || is_pattern(name)) return nullptr;
+    if (const auto at = where(name)) return create(name, *at, options_.topic);
+    if (count_ >= options_.max_topics) return nullptr;
+    return create(name, {next_epoch_.fetch_add(1), 0}, options_.topic);
 }
 
-/// registry_ is held.
-bus::impl::log_ptr bus::impl::create(std::string_view name, std::uint64_t epoch, std::uint64_t next_seq,
-                                     topic_options limits) {
-    auto log = std::make_shared<topic_log>(std::string(name), epoch, next_seq, limits, clock_, counters);
+/// registry_ is held; there is no log of that name.
+bus::impl::log_ptr bus::impl::create(std::string_view name, position at, topic_options limits) {
+    auto log = std::make_shared<topic_log>(std::string(name), at.epoch, at.seq + 1, limits, clock_, counters);
     // Before anyone can publish to it: patterns see a new topic from its first event.
     std::erase_if(patterns_, [&](const auto& weak) {
         const auto p = weak.lock();
@@ -59,8 +68,9 @@ bus::impl::log_ptr bus::impl::create(std::string_view name, std::uint64_t epoch,
     });
     shard& s = shard_of(name);
     const std::lock_guard lock(s.m);
-    s.topics.emplace(std::string(name), log);
-    ++count_;
+    const auto [it, fresh] = s.topics.try_emplace(std::string(name));
+    it->second.log = log;
+    count_ += fresh;
     return log;
 }
 
@@ -73,9 +83,26 @@ result<bus::impl::log_ptr> bus::impl::open(std::string_view name, std::uint64_t 
         log->reopen(epoch, next_seq, limits);
         return log;
     }
-    if (count_ >= options_.max_topics)
+    if (count_ >= options_.max_topics && !where(name))
         return fail(errc::overloaded, "too many topics (" + std::to_string(count_) + "); drop those of finished sessions");
-    return create(name, epoch, next_seq, limits.value_or(options_.topic));
+    return create(name, {epoch, std::max<std::uint64_t>(next_seq, 1) - 1}, limits.value_or(options_.topic));
+}
+
+bool bus::impl::trim(std::string_view name) {
+    const log_ptr log = find(name);
+    if (!log) return where(name).has_value();
+    log->trim();
+    const std::lock_guard lock(registry_);
+    shard& s = shard_of(name);
+    const std::lock_guard shard_lock(s.m);
+    const auto it = s.topics.find(name);
+    // References are copied from the map, under this lock, or from one another. So if there are but the map's and ours, nobody
+    // publishes, reads or is about to, and nobody will before the lock is released.
+    if (it == s.topics.end() || it->second.log != log || log.use_count() != 2 || !log->empty()) return true;
+    it->second.rest = log->current();
+    it->second.log.reset();
+    published_by_freed.fetch_add(log->usage_now().published);
+    return true;
 }
 
 result<position> bus::impl::drop(std::string_view name) {
@@ -86,12 +113,14 @@ result<position> bus::impl::drop(std::string_view name) {
         const std::lock_guard shard_lock(s.m);
         const auto it = s.topics.find(name);
         if (it == s.topics.end()) return fail(errc::not_found, "no topic " + std::string(name));
-        log = std::move(it->second);
+        log = std::move(it->second.log);
+        const position rest = it->second.rest;
         s.topics.erase(it);
         --count_;
+        if (!log) return rest;
     }
     const position at = log->close(notice::reason::topic_dropped);
-    published_by_dropped.fetch_add(log->usage_now().published);
+    published_by_freed.fetch_add(log->usage_now().published);
     return at;
 }
 
@@ -99,7 +128,18 @@ std::vector<bus::impl::log_ptr> bus::impl::all() const {
     std::vector<log_ptr> out;
     for (const shard& s : shards_) {
         const std::lock_guard lock(s.m);
-        for (const auto& [name, log] : s.topics) out.push_back(log);
+        for (const auto& [name, topic] : s.topics)
+            if (topic.log) out.push_back(topic.log);
+    }
+    return out;
+}
+
+std::vector<std::string> bus::impl::names(std::string_view prefix) const {
+    std::vector<std::string> out;
+    for (const shard& s : shards_) {
+        const std::lock_guard lock(s.m);
+        for (const auto& [name, topic] : s.topics)
+            if (name.starts_with(prefix)) out.push_back(name);
     }
     return out;
 }
@@ -189,14 +229,11 @@ result<std::uint64_t> bus::append_at(std::string_view name, std::shared_ptr<even
 }
 
 std::uint64_t bus::next_seq(std::string_view name) {
-    const auto log = impl_->find(name);
-    return log ? log->next_seq() : 1;
+    const auto at = impl_->where(name);
+    return at ? at->seq + 1 : 1;
 }
 
-std::optional<position> bus::current(std::string_view name) const {
-    const auto log = impl_->find(name);
-    return log ? std::optional(log->current()) : std::nullopt;
-}
+std::optional<position> bus::current(std::string_view name) const { return impl_->where(name); }
 
 topic_handle bus::topic(std::string_view name) { return topic_handle(impl_->find_or_create(name)); }
 
@@ -209,38 +246,38 @@ result<topic_handle> bus::open_topic(std::string_view name, std::uint64_t epoch,
 
 result<position> bus::drop_topic(std::string_view name) { return impl_->drop(name); }
 
-bool bus::trim_topic(std::string_view name) {
-    const auto log = impl_->find(name);
-    if (log) log->trim();
-    return log != nullptr;
-}
+bool bus::trim_topic(std::string_view name) { return impl_->trim(name); }
 
 void bus::set_limits(std::string_view name, topic_options limits) {
     if (const auto log = impl_->find_or_create(name)) log->set_limits(limits);
 }
 
 replay_result bus::replay(std::string_view name, std::uint64_t from, std::size_t max) const {
-    const auto log = impl_->find(name);
-    return log ? log->replay(from, max) : replay_result{};
+    if (const auto log = impl_->find(name)) return log->replay(from, max);
+    replay_result r;
+    if (const auto at = impl_->where(name)) {
+        r.current = *at;
+        from = std::max<std::uint64_t>(from, 1);
+        if (from <= at->seq) r.gap = notice{notice::kind::gap, notice::reason::trimmed, std::string(name), at->epoch, from, at->seq};
+    }
+    return r;
 }
 
 std::vector<std::string> bus::topics(std::string_view prefix) const {
-    std::vector<std::string> names;
-    for (const auto& log : impl_->all())
-        if (log->name().starts_with(prefix)) names.push_back(log->name());
+    auto names = impl_->names(prefix);
     std::sort(names.begin(), names.end());
     return names;
 }
 
 bus_stats bus::stats() const {
     bus_stats s;
-    s.published = impl_->published_by_dropped;
+    s.published = impl_->published_by_freed;
     for (const auto& log : impl_->all()) {
         const auto u = log->usage_now();
-        ++s.topics;
         s.published += u.published;
         s.retained_bytes += u.bytes;
     }
+    s.topics = impl_->count();
     s.subscriptions = impl_->counters->subscriptions;
     s.refused = impl_->counters->refused;
     s.overruns = impl_->counters->overruns;

@@ -192,6 +192,7 @@ class topic_log;
 class topic_handle {
   public:
     topic_handle() = default;
+    explicit operator bool() const noexcept { return log_ != nullptr; }
     const std::string& name() const noexcept;
     std::uint64_t next_seq() const noexcept;
     position current() const noexcept;
@@ -252,7 +253,8 @@ class bus {
     /// Forgets the topic; subscribers drain what is left and are then closed (patterns just go on without it). Returns
     /// where it stood, for open_topic later; a topic recreated on demand starts at 1 in a new epoch. Errors: not_found.
     result<position> drop_topic(std::string_view name);
-    /// Frees the events kept, not the numbering: for idle topics. False if there is no such topic.
+    /// Frees the events kept, not the numbering: for idle topics. One that nobody watches or holds a handle of is then but
+    /// its name and two numbers (and has the default limits when it is used again). False if there is no such topic.
     bool trim_topic(std::string_view name);
     void set_limits(std::string_view name, topic_options limits);  ///< creates on demand
 

@@ -49,6 +49,7 @@ class topic_log {
 
     const std::string& name() const noexcept { return *name_; }
     position current() const;
+    bool empty() const noexcept { return first_.load() == next_.load(); }  ///< keeps no event
     std::uint64_t next_seq() const noexcept { return next_.load(std::memory_order_acquire); }
 
     /// `expected` 0 = any. Returns the number; 0 = closed, or `mismatch` set. The body is moved from only on success.

@@ -206,6 +206,26 @@ TEST(concurrency, topics_dropped_seeded_and_trimmed_under_fire) {
     }
 }
 
+TEST(concurrency, a_topic_put_to_rest_under_fire_loses_no_number) {
+    bus b;
+    std::atomic<bool> stop{false};
+    std::thread trimmer([&] {
+        while (!stop) b.trim_topic("t");
+    });
+    std::uint64_t epoch = 0;
+    for (std::uint64_t i = 1; i <= 5'000; ++i) {
+        ASSERT_EQ(b.publish("t", "x", number{static_cast<int>(i)}), i);
+        if (i % 16 != 0) continue;
+        auto s = b.subscribe("t", {.policy = overflow::lossless});
+        if (epoch == 0) epoch = s.attached_at().epoch;
+        ASSERT_EQ(s.attached_at(), (position{epoch, i}));
+        ASSERT_EQ(b.publish("t", "x", number{0}), ++i);
+        ASSERT_EQ(drain(s), std::to_string(i)) << "what is published while somebody watches arrives";
+    }
+    stop = true;
+    trimmer.join();
+}
+
 TEST(concurrency, closing_the_bus_ends_publishers_and_readers) {
     for (int round = 0; round < 30; ++round) {
         auto b = std::make_unique<bus>(bus_options{.topic = {.capacity = 16}});

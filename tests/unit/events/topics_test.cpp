@@ -80,6 +80,80 @@ TEST(topics, trimming_frees_events_and_keeps_the_numbering) {
     EXPECT_EQ(drain(s), "gap(overrun 1-100) 101");
 }
 
+TEST(topics, one_trimmed_that_nobody_is_near_is_but_its_numbers) {
+    bus b({.max_topics = 1});
+    publish_numbers(b, "t", 1, 100);
+    const position at = *b.current("t");
+    EXPECT_TRUE(b.trim_topic("t"));
+    EXPECT_TRUE(b.trim_topic("t"));
+    EXPECT_EQ(b.current("t"), at);
+    EXPECT_EQ(b.next_seq("t"), 101u);
+    EXPECT_EQ(b.topics(), (std::vector<std::string>{"t"}));
+    EXPECT_EQ(b.stats().topics, 1u);
+    EXPECT_EQ(b.stats().published, 100u);
+    const auto r = b.replay("t", 40);
+    ASSERT_TRUE(r.gap);
+    EXPECT_EQ(r.gap->from, 40u);
+    EXPECT_EQ(r.gap->to, 100u);
+    EXPECT_EQ(r.current, at);
+    EXPECT_FALSE(b.replay("t", 101).gap);
+    EXPECT_EQ(b.publish("other", "x", number{1}), 0u) << "it counts as a topic";
+
+    // Who was there before goes on without a gap; who missed something is told.
+    auto current = b.subscribe("t", {.from = 101, .epoch = at.epoch});
+    auto late = b.subscribe("t", {.from = 100, .epoch = at.epoch});
+    EXPECT_EQ(current.attached_at(), at);
+    publish_numbers(b, "t", 101, 102);
+    EXPECT_EQ(drain(current), "101 102");
+    EXPECT_EQ(drain(late), "gap(trimmed 100-100) 101 102");
+    EXPECT_EQ(b.stats().published, 102u);
+}
+
+TEST(topics, one_that_somebody_is_near_does_not_go_to_rest) {
+    bus b;
+    publish_numbers(b, "watched", 1, 3);
+    publish_numbers(b, "held", 1, 3);
+    publish_numbers(b, "free", 1, 3);
+    auto s = b.subscribe("watched");
+    const topic_handle h = b.topic("held");
+    auto pattern = b.subscribe("f*");
+    for (const char* name : {"watched", "held", "free"}) EXPECT_TRUE(b.trim_topic(name));
+    publish_numbers(b, "watched", 4, 4);
+    EXPECT_EQ(h.publish("x", number{4}), 4u);
+    publish_numbers(b, "free", 4, 4);
+    EXPECT_EQ(drain(s), "4");
+    EXPECT_EQ(b.replay("held", 4).events.size(), 1u);
+    EXPECT_EQ(drain(pattern), "4");
+}
+
+TEST(topics, one_at_rest_is_opened_dropped_and_watched_like_others) {
+    bus b;
+    publish_numbers(b, "t", 1, 3);
+    const position at = *b.current("t");
+    b.trim_topic("t");
+    auto all = b.subscribe("*");
+    auto opened = b.open_topic("t", at.epoch, 4);
+    ASSERT_TRUE(opened);
+    EXPECT_EQ(*opened->publish_at(4, "x", number{4}), 4u);
+    EXPECT_EQ(drain(all), "4");
+    all.unsubscribe();
+    all = {};
+    *opened = {};
+    b.trim_topic("t");
+    const auto dropped = b.drop_topic("t");
+    ASSERT_TRUE(dropped);
+    EXPECT_EQ(dropped->seq, 4u);
+    EXPECT_FALSE(b.current("t"));
+    b.trim_topic("t");
+    ASSERT_TRUE(b.open_topic("t", at.epoch + 1, 1));
+    b.trim_topic("t");
+    ASSERT_TRUE(b.open_topic("t", at.epoch + 2, 7)) << "another history";
+    EXPECT_EQ(*b.current("t"), (position{at.epoch + 2, 6}));
+    b.trim_topic("t");
+    b.close();
+    EXPECT_EQ(b.publish("t", "x", number{1}), 0u);
+}
+
 TEST(topics, trimming_spares_what_a_lossless_reader_needs) {
     bus b;
     auto s = b.subscribe("t", {.policy = overflow::lossless});
