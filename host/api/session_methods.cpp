@@ -65,8 +65,8 @@ std::vector<row> rows() {
     return {
         {"session.create", role::op, "Creates a session.",
          shape({{"session_id", text()}, {"title", text()}, {"llm", text()}, {"servers", texts()}}), answer({{"session_id", text()}})},
-        {"session.list", role::viewer, "Lists the sessions by id, without waking any.", shape({{"after", text()}, {"limit", positive(1000)}}),
-         answer({{"sessions", list_of(row_schema)}})},
+        {"session.list", role::viewer, "Lists the sessions, newest activity first, without waking any; \"after\" takes the \"next\" of the page before.", shape({{"after", text()}, {"limit", positive(1000)}}),
+         answer({{"sessions", list_of(row_schema)}, {"next", text()}})},
         {"session.get", role::viewer, "The session's snapshot; apply every event with a larger number to it.", shape(id, {"session_id"}), snapshot_schema()},
         {"session.history", role::viewer, "Messages older than the number `before`, oldest first.",
          shape({{"session_id", text()}, {"before", {{"type", "integer"}, {"minimum", 0}}}, {"limit", positive(500)}}, {"session_id"}),

@@ -49,7 +49,7 @@ chat_request make_chat_request(const session_state& state, const servers::catalo
     json messages = json::array();
     for (const auto& m : state.recent) {
         if (m->status == message_status::streaming) continue;
-        if (m->role == "user") {
+        if (m->role == speaker::user) {
             messages.push_back({{"role", "user"}, {"content", json::array({text_part(m->text)})}});
             continue;
         }

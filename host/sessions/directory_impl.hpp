@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <deque>
+#include <list>
 #include <mutex>
 #include <optional>
 
@@ -33,17 +34,28 @@ class directory_impl final : public session_directory, public session_host, publ
 
   private:
     struct parcel;
-    struct entry {
-        enum { cold, starting, live, retiring, quarantined } state = cold;
+    using requests = std::list<std::shared_ptr<session_request>>;
+    /// What is known of a session that lives, waits or has failed.
+    struct service {
         supervise::ref<session_actor> actor;  // set from its making to its departure
-        std::deque<std::shared_ptr<session_request>> waiting;
-        session_summary summary;
-        std::uint64_t starts = 0;
+        requests waiting;
         unsigned failures = 0;             // starts in a row that did not get live
-        std::deque<steady_time> crashes;   // of live ones, within crash_window
+        std::vector<steady_time> crashes;  // of live ones, within crash_window
         bool was_live = false;
         bool wake = false;                 // it has something to finish
         error quarantine;
+        bool idle() const { return !actor && waiting.empty() && failures == 0 && crashes.empty() && !wake; }
+    };
+    struct entry {
+        session_summary summary;
+        std::unique_ptr<service> serving;  // null while nothing is to be said
+        std::uint32_t starts = 0;
+        enum : std::uint8_t { cold, starting, live, retiring, quarantined } state = cold;
+        service& serve() {
+            if (!serving) serving = std::make_unique<service>();
+            return *serving;
+        }
+        std::uint64_t incarnation() const { return serving ? serving->actor.incarnation() : 0; }
     };
     struct stop_state {
         std::deque<supervise::ref<session_actor>> left, asked;

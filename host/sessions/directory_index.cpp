@@ -56,7 +56,7 @@ void directory_impl::load_tables(std::shared_ptr<index_run> run) {
             const json& v = member(row, "value");
             run->after = key;
             if (run->table == 0)
-                run->rows[key] = {string_or(v, "title"), "idle", string_or(v, "created_at"), string_or(v, "updated_at"),
+                run->rows[key] = {string_or(v, "title"), rfc3339_ms(string_or(v, "created_at")), rfc3339_ms(string_or(v, "updated_at")),
                                   static_cast<std::uint64_t>(int_or(v, "messages", 0)), static_cast<std::uint64_t>(int_or(v, "seq", 0))};
             else if (run->table == 1) run->aliases[key] = string_or(v, "expansion");
             else run->lines.emplace_back(key, string_or(v, "line"));
@@ -82,9 +82,9 @@ void directory_impl::load_streams(std::shared_ptr<index_run> run) {
                 const std::string id = run->after.substr(std::min<std::size_t>(run->after.size(), 8));
                 run->streams.push_back(id);
                 entry& e = self->sessions_[id];
-                if (e.state != entry::cold || !e.summary.created_at.empty()) continue;  // awake already, it knows better
+                if (e.state != entry::cold || e.summary.created_ms != 0) continue;  // awake already, it knows better
                 if (const auto known = run->rows.find(id); known != run->rows.end()) e.summary = known->second;
-                if (e.summary.created_at.empty()) e.summary.created_at = "unknown";
+                if (e.summary.created_ms == 0) e.summary.created_ms = session_summary::unknown;
                 e.summary.seq = static_cast<std::uint64_t>(int_or(row, "last", 0));
             }
         }
@@ -135,7 +135,7 @@ void directory_impl::index_done(std::shared_ptr<index_run> run) {
     for (const std::string& id : run->unfinished) {
         {
             std::lock_guard lock(mutex_);
-            if (const auto it = sessions_.find(id); it != sessions_.end()) it->second.wake = true;
+            if (const auto it = sessions_.find(id); it != sessions_.end()) it->second.serve().wake = true;
         }
         dispatch(id, nullptr, false);
     }
@@ -147,12 +147,12 @@ void directory_impl::index_done(std::shared_ptr<index_run> run) {
 /// Optional rule: sessions nobody has touched for so long are destroyed.
 void directory_impl::sweep() {
     const auto now = std::chrono::duration_cast<milliseconds>(services_.rt->clock().wall().time_since_epoch()).count();
-    const std::string limit = time_text(now - options_.delete_after.count());
+    const std::int64_t limit = now - options_.delete_after.count();
     std::vector<std::string> old;
     {
         std::lock_guard lock(mutex_);
         for (const auto& [id, e] : sessions_)
-            if (e.state == entry::cold && !e.summary.updated_at.empty() && e.summary.updated_at < limit) old.push_back(id);
+            if (e.state == entry::cold && e.summary.updated_ms > 0 && e.summary.updated_ms < limit) old.push_back(id);
     }
     for (const std::string& id : old) invoke("session.destroy", {"host", "cleanup rule"}, {{"session_id", id}}, [](result<json>) {});
     auto timer = services_.rt->after(sweep_every, [weak = weak_from_this()] {

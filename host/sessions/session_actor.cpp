@@ -12,15 +12,18 @@ bool certain(errc code) {
     return code == errc::read_only || code == errc::unavailable || code == errc::overloaded || code == errc::invalid_argument;
 }
 
+/// Beyond them a reader that attaches again takes a snapshot.
+constexpr events::topic_options topic_limits{.capacity = 1024, .max_bytes = 1u << 20};
+
 error restarted() {
     return {errc::unavailable, "the session is being restarted; send again with the same idem_key", milliseconds(200)};
 }
 
 }  // namespace
 
-session_actor::session_actor(supervise::runtime& rt, std::string id, session_services services, const session_options& options,
+session_actor::session_actor(supervise::runtime& rt, std::string id, const session_services& services, const session_options& options,
                              std::shared_ptr<session_host> host)
-    : actor(rt), id_(std::move(id)), services_(std::move(services)), options_(options), host_(std::move(host)) {
+    : actor(rt), id_(std::move(id)), services_(services), options_(options), host_(std::move(host)) {
     state_.id = id_;
     state_.keep = options_.recent_messages;
 }
@@ -42,6 +45,8 @@ turn_context session_actor::context() {
 
 void session_actor::serve(std::shared_ptr<session_request> r) {
     last_used_ = rt().now();
+    unpack();
+    if (loaded_ && !state_.unfinished()) arm_rest();
     const json& p = r->params;
     const std::string& m = r->method;
     if (m == "session.create") {
@@ -88,6 +93,7 @@ void session_actor::serve(std::shared_ptr<session_request> r) {
 void session_actor::submit(session_input in, reply done, bool internal) {
     if (!internal && queue_.size() >= max_stashed_inputs)
         return done(unexpected<error>(error{errc::overloaded, "too many requests wait for this session", milliseconds(100)}));
+    unpack();
     queue_.push_back({std::move(in), std::move(done), internal});
     pump();
 }
@@ -97,7 +103,7 @@ void session_actor::pump() {
     while (loaded_ && !commit_ && !leaving_ && !queue_.empty()) {
         if (blocked_) {
             // What waits for the store stays in order; callers are told at once.
-            std::deque<queued> waiting;
+            std::list<queued> waiting;
             waiting.swap(queue_);
             for (queued& q : waiting) {
                 if (q.internal) queue_.push_back(std::move(q));
@@ -123,7 +129,7 @@ void session_actor::run(queued q) {
         if (q.done) q.done(std::move(out.reply));
         return;
     }
-    commit_.emplace(commit{std::move(q), std::move(out), next_seq_});
+    commit_ = std::make_unique<commit>(commit{std::move(q), std::move(out), next_seq_});
     append();
 }
 
@@ -247,6 +253,7 @@ void session_actor::committed() {
         stream_.reset();
         idle_.cancel();
         partial_.cancel();
+        flush_.cancel();
     }
     // The answer leaves before the effects: a model that answers at once must not overtake it.
     if (c.cause.done) c.cause.done(std::move(c.out.reply));
@@ -257,15 +264,24 @@ void session_actor::committed() {
 }
 
 void session_actor::publish(const session_event& e, std::uint64_t seq) {
-    if (e.type == "SessionStarted" || e.type == "SessionEnded") services_.bus->publish("session:system", e.type, json(e.data));
-    auto sent = topic_.publish_at(seq, e.type, json(e.data));
+    // As text: the many events of an answer take a fifth of the memory of their values, and are written out anyway.
+    auto text = std::make_shared<std::string>("{");
+    events::payload_traits<json>::append_fields(*text, e.data);
+    *text += '}';
+    const events::object_text payload = std::move(text);
+    if (e.type == "SessionStarted" || e.type == "SessionEnded") services_.bus->publish("session:system", e.type, payload);
+    if (!topic_) reopen_topic(seq);
+    auto sent = topic_.publish_at(seq, e.type, payload);
     if (sent || sent.error().code != errc::stale) return;
     // Somebody else wrote to our topic: its numbers are void, everyone takes a snapshot.
     epoch_ = std::max(epoch_ + 1, static_cast<std::uint64_t>(wall_ms()));
-    if (auto again = services_.bus->open_topic(stream_name(), epoch_, seq)) {
-        topic_ = *again;
-        (void)topic_.publish_at(seq, e.type, json(e.data));
-    }
+    reopen_topic(seq);
+    (void)topic_.publish_at(seq, e.type, payload);
+}
+
+void session_actor::reopen_topic(std::uint64_t next_seq) {
+    if (auto opened = services_.bus->open_topic(stream_name(), epoch_, next_seq, topic_limits)) topic_ = std::move(*opened);
+    else topic_ = services_.bus->topic(stream_name());  // refusing one: the bus is closed
 }
 
 void session_actor::publish_now(std::string type, json data) {
@@ -279,10 +295,37 @@ void session_actor::after_commit(phase before) {
     last_used_ = rt().now();
     const bool settled = before != phase::idle && state_.now() == phase::idle;
     if (settled || state_.last_durable <= 1 || before == phase::idle) save_row();
-    host_->summarise(id_, {state_.config.title, std::string(to_string(state_.now())), state_.created_at, state_.updated_at,
-                           state_.stats.messages, next_seq_ - 1});
+    summarise();
+    if (state_.now() == phase::idle) arm_rest();
     if (state_.ended) return forget();
     if (state_.last_durable - snapshot_seq_ >= options_.snapshot_every) save_snapshot({});
+}
+
+void session_actor::summarise() {
+    const std::int64_t created = rfc3339_ms(state_.created_at);
+    host_->summarise(id_, {state_.config.title, created ? created : session_summary::unknown, rfc3339_ms(state_.updated_at), state_.stats.messages,
+                           next_seq_ - 1, state_.now()});
+}
+
+void session_actor::arm_rest() {
+    if (rest_.pending() || leaving_) return;
+    const auto left = last_used_ + options_.keep_events - rt().now();
+    rest_ = tell_after(std::max<nanoseconds>(left, nanoseconds(0)), [this] { rest(); });
+}
+
+void session_actor::rest() {
+    if (state_.unfinished() || commit_ || !queue_.empty() || leaving_) return;  // after_commit() arms again
+    if (rt().now() - last_used_ < options_.keep_events) return arm_rest();
+    offered_ = {};
+    if (packed_.empty() && !state_.recent.empty()) packed_ = state_.pack();
+    topic_ = {};
+    (void)services_.bus->trim_topic(stream_name());
+}
+
+void session_actor::unpack() {
+    if (packed_.empty()) return;
+    state_.unpack(packed_);
+    packed_ = {};
 }
 
 void session_actor::arm_expiry() {
@@ -334,6 +377,7 @@ void session_actor::save_snapshot(unique_function<void()> done) {
         return;
     }
     snapshot_seq_ = state_.last_durable;
+    unpack();
     ask_store("put", {{"table", "snapshots"}, {"key", id_}, {"value", {{"seq", state_.last_durable}, {"state", state_.to_json()}}}},
               [done = std::move(done)](session_actor&, result<json>) mutable {
                   if (done) done();  // a snapshot that was not saved only makes the next restore longer
@@ -362,6 +406,7 @@ void session_actor::forget() {
 void session_actor::on_exit(const supervise::exit_reason& why) noexcept {
     try {
         stop_everything();
+        topic_ = {};  // the directory gives it back
         if (departure_ == departure::crashed && departure_reason_.message.empty()) departure_reason_ = {errc::internal, why.text()};
         if (commit_ && commit_->cause.done) commit_->cause.done(unexpected<error>(restarted()));
         for (queued& q : queue_)

@@ -1,7 +1,7 @@
 #pragma once
 // One session: the shell around the turn machine. Every input is decided on the committed state; what it changes is written to
 // the store first, then published, answered and acted upon, in that order. While a commit is under way further inputs wait.
-#include <deque>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -22,10 +22,13 @@ struct session_request {
     reply done;
 };
 
-/// What is shown of a session without waking it.
+/// What is shown of a session without waking it: all that is in memory of one that hibernates.
 struct session_summary {
-    std::string title, state = "idle", created_at, updated_at;
+    static constexpr std::int64_t unknown = -1;
+    std::string title;
+    std::int64_t created_ms = 0, updated_ms = 0;  ///< wall clock, since 1970; 0: there is no such session yet
     std::uint64_t messages = 0, seq = 0;
+    phase state = phase::idle;
 };
 
 /// Why a session's actor ended.
@@ -49,7 +52,7 @@ class session_host {
 
 class session_actor final : public supervise::actor {
   public:
-    session_actor(supervise::runtime& rt, std::string id, session_services services, const session_options& options,
+    session_actor(supervise::runtime& rt, std::string id, const session_services& services, const session_options& options,
                   std::shared_ptr<session_host> host);
 
     /// One message of the directory. [session actor]
@@ -80,7 +83,7 @@ class session_actor final : public supervise::actor {
         std::string message_id, text, adapter;
         std::uint64_t index = 0;
         std::uint64_t call = 0;
-        steady_time began{}, heard{};
+        steady_time began{}, heard{}, published{};
         std::size_t saved = 0;   // bytes of text in the table "partials"
         bool saving = false;
         std::shared_ptr<stream_buffer> buffer;  // second owner: the adapter's callbacks
@@ -105,6 +108,7 @@ class session_actor final : public supervise::actor {
     void restored(std::string partial);
     void give_up(departure how, error why);
     void open_topic();
+    void reopen_topic(std::uint64_t next_seq);
 
     // session_actor.cpp
     void submit(session_input in, reply done, bool internal);
@@ -119,6 +123,10 @@ class session_actor final : public supervise::actor {
     void committed();
     void publish(const session_event& e, std::uint64_t seq);
     void publish_now(std::string type, json data);  ///< not durable
+    void summarise();
+    void arm_rest();
+    void rest();  ///< gives back what is only needed while something goes on
+    void unpack();
     void after_commit(phase before);
     void told_writable();
     void arm_expiry();
@@ -168,13 +176,14 @@ class session_actor final : public supervise::actor {
     std::int64_t wall_ms() const;
 
     const std::string id_;
-    session_services services_;
-    const session_options options_;
+    const session_services& services_;    // the directory's, like the options: host_ keeps them
+    const session_options& options_;
     std::shared_ptr<session_host> host_;  // second owner: the composition root
 
     // Owner of everything below: this actor.
     session_state state_;
-    events::topic_handle topic_;
+    std::vector<std::uint8_t> packed_;  // at rest: the messages of state_
+    events::topic_handle topic_;  // empty at rest
     std::uint64_t epoch_ = 0, next_seq_ = 1;
     bool loaded_ = false;
     bool blocked_ = false;    // the store refuses; the first of queue_ is tried again by a timer
@@ -183,16 +192,16 @@ class session_actor final : public supervise::actor {
     bool leaving_ = false;
     departure departure_ = departure::crashed;
     error departure_reason_;
-    std::deque<queued> queue_;
-    std::optional<commit> commit_;
-    std::optional<stream> stream_;
+    std::list<queued> queue_;           // not a deque: an empty one of those has half a kilobyte
+    std::unique_ptr<commit> commit_;
+    std::unique_ptr<stream> stream_;
     tool_names offered_;
     std::map<std::string, tool_run> runs_;
     std::map<std::string, awaited> awaited_;  // by call id
     std::uint64_t snapshot_seq_ = 0;
     steady_time last_used_{};
     std::int64_t expiry_armed_ = 0;
-    supervise::timer_handle expiry_, hibernation_, retry_, idle_, partial_, await_;
+    supervise::timer_handle expiry_, hibernation_, retry_, idle_, partial_, await_, flush_, rest_;
 };
 
 }  // namespace holdfast::sessions

@@ -135,10 +135,10 @@ void directory_impl::returned(const std::string& id, std::uint64_t incarnation, 
     {
         std::lock_guard lock(mutex_);
         const auto it = sessions_.find(id);
-        if (it != sessions_.end() && it->second.actor.incarnation() == incarnation && !stopping_) {
+        if (it != sessions_.end() && it->second.incarnation() == incarnation && !stopping_) {
             // It is dead already, though its exit has not been reported yet: gone() starts the next one.
             it->second.state = entry::retiring;
-            it->second.waiting.push_back(std::move(r));
+            it->second.serve().waiting.push_back(std::move(r));
             return;
         }
     }
@@ -158,14 +158,14 @@ void directory_impl::dispatch(const std::string& id, std::shared_ptr<session_req
         else {
             if (it == sessions_.end()) it = sessions_.try_emplace(id).first;
             entry& e = it->second;
-            if (e.state == entry::quarantined) refusal = e.quarantine;
-            else if (e.state == entry::live) to = e.actor;
-            else if (e.waiting.size() >= max_waiting_for_start) refusal = {errc::overloaded, "too many requests wait for session " + id, milliseconds(200)};
+            if (e.state == entry::quarantined) refusal = e.serve().quarantine;
+            else if (e.state == entry::live) to = e.serve().actor;
+            else if (e.serving && e.serving->waiting.size() >= max_waiting_for_start) refusal = {errc::overloaded, "too many requests wait for session " + id, milliseconds(200)};
             else if (e.state == entry::cold && live_ >= options_.max_live) {
                 refusal = {errc::overloaded, "the limit of " + std::to_string(options_.max_live) + " live sessions is reached", milliseconds(500)};
                 victim = oldest_idle_locked();
             } else {
-                if (r) e.waiting.push_back(std::move(r));
+                if (r) e.serve().waiting.push_back(std::move(r));
                 if (e.state == entry::cold) start = true;
                 if (start) begin_locked(e);
             }
@@ -179,7 +179,7 @@ void directory_impl::dispatch(const std::string& id, std::shared_ptr<session_req
 
 void directory_impl::begin_locked(entry& e) {
     e.state = entry::starting;
-    e.was_live = false;
+    e.serve().was_live = false;
     ++e.starts;
     ++live_;
 }
@@ -187,13 +187,13 @@ void directory_impl::begin_locked(entry& e) {
 ref<session_actor> directory_impl::oldest_idle_locked() const {
     const entry* oldest = nullptr;
     for (const auto& [id, e] : sessions_)
-        if (e.state == entry::live && e.summary.state == "idle" && (!oldest || e.summary.updated_at < oldest->summary.updated_at)) oldest = &e;
-    return oldest ? oldest->actor : ref<session_actor>();
+        if (e.state == entry::live && e.summary.state == phase::idle && (!oldest || e.summary.updated_ms < oldest->summary.updated_ms)) oldest = &e;
+    return oldest ? oldest->serving->actor : ref<session_actor>();
 }
 
 /// Begins one start. The state is `starting` and counted already (A1: whoever changed it, and nobody else, comes here).
 void directory_impl::launch(const std::string& id) {
-    std::uint64_t number = 0;
+    std::uint32_t number = 0;
     {
         std::lock_guard lock(mutex_);
         const auto it = sessions_.find(id);
@@ -205,19 +205,19 @@ void directory_impl::launch(const std::string& id) {
         std::lock_guard lock(self->mutex_);
         const auto it = self->sessions_.find(id);
         if (it == self->sessions_.end() || it->second.state != entry::starting) return fail(errc::cancelled, "the start is not wanted any more");
-        it->second.actor = actor;
+        it->second.serve().actor = actor;
         return supervise::actor_ref(actor);
     };
     // Ids of children are not reused: the one before may still be on its way out of the supervisor's books.
     const std::string child = number == 1 ? id : id + "~" + std::to_string(number);
     services_.start_child(child, std::move(make), [self = shared_from_this(), id, number](error why) {
-        std::deque<std::shared_ptr<session_request>> waiting;
+        requests waiting;
         {
             std::lock_guard lock(self->mutex_);
             const auto it = self->sessions_.find(id);
-            if (it == self->sessions_.end() || it->second.starts != number || it->second.state != entry::starting || it->second.actor) return;
+            if (it == self->sessions_.end() || it->second.starts != number || it->second.state != entry::starting || it->second.incarnation()) return;
             it->second.state = entry::cold;
-            waiting.swap(it->second.waiting);
+            waiting.swap(it->second.serve().waiting);
             --self->live_;
         }
         for (auto& r : waiting) r->done(unexpected<error>(why));
@@ -227,47 +227,51 @@ void directory_impl::launch(const std::string& id) {
 void directory_impl::live(const std::string& id, std::uint64_t incarnation) {
     std::lock_guard lock(mutex_);
     const auto it = sessions_.find(id);
-    if (it == sessions_.end() || it->second.actor.incarnation() != incarnation) return;
+    if (it == sessions_.end() || it->second.incarnation() != incarnation) return;
     entry& e = it->second;
+    service& s = e.serve();
     e.state = entry::live;
-    e.was_live = true;
-    e.failures = 0;
+    s.was_live = true;
+    s.wake = false;
+    s.failures = 0;
     ++figures_.woken;
     // Under the lock, so that nobody overtakes: the actor is in its own turn, so nothing of this is dropped here.
-    for (auto& r : std::exchange(e.waiting, {}))
-        (void)e.actor.tell_always([p = parcel(shared_from_this(), id, incarnation, std::move(r))](session_actor& a) mutable { a.serve(std::move(p.r)); });
+    for (auto& r : std::exchange(e.serving->waiting, {}))
+        (void)e.serving->actor.tell_always([p = parcel(shared_from_this(), id, incarnation, std::move(r))](session_actor& a) mutable { a.serve(std::move(p.r)); });
 }
 
 void directory_impl::gone(const std::string& id, std::uint64_t incarnation, departure how, error why) {
-    std::deque<std::shared_ptr<session_request>> refused;
+    requests refused;
     bool again = false, crashed = false, later = false;
     {
         std::lock_guard lock(mutex_);
         const auto it = sessions_.find(id);
-        if (it == sessions_.end() || it->second.actor.incarnation() != incarnation) return;
+        if (it == sessions_.end() || it->second.incarnation() != incarnation) return;
         entry& e = it->second;
-        const bool unfinished = e.summary.state != "idle";
-        e.actor = {};
+        service& s = e.serve();
+        const bool unfinished = e.summary.state != phase::idle;
+        s.actor = {};
         e.state = entry::cold;
         --live_;
         if (how == departure::crashed) {
             crashed = true;
             ++figures_.restarts;
             again = count_crash_locked(e, id, why);
-            if (!again) refused.swap(e.waiting), why = e.quarantine;
+            if (!again) refused.swap(s.waiting), why = s.quarantine;
         } else if (how == departure::store_failed) {
-            refused.swap(e.waiting);
-            later = unfinished || e.wake;
+            refused.swap(s.waiting);
+            later = unfinished || s.wake;
         } else if (how == departure::ended || how == departure::not_found) {
-            refused.swap(e.waiting);
+            refused.swap(s.waiting);
             if (how == departure::ended) why = {errc::session_not_found, "this session has ended"};
         } else {
             ++figures_.hibernated;
         }
-        if (how == departure::retired) again = !e.waiting.empty();
-        if (stopping_) again = later = false, refused.swap(e.waiting);
+        if (how == departure::retired) again = !s.waiting.empty();
+        if (stopping_) again = later = false, refused.swap(s.waiting);
         if (again) begin_locked(e);
-        if (how == departure::ended || (how == departure::not_found && e.waiting.empty())) sessions_.erase(it);
+        else if (e.state == entry::cold && s.idle()) e.serving.reset();
+        if (how == departure::ended || (how == departure::not_found && !again)) sessions_.erase(it);
     }
     if (crashed)
         services_.bus->publish("session:system", "ErrorOccurred",
@@ -284,17 +288,18 @@ void directory_impl::gone(const std::string& id, std::uint64_t incarnation, depa
 bool directory_impl::count_crash_locked(entry& e, const std::string& id, const error& why) {
     const steady_time now = services_.rt->now();
     std::string what;
-    if (!e.was_live) {
-        if (++e.failures < max_restore_attempts) return true;
+    service& s = e.serve();
+    if (!s.was_live) {
+        if (++s.failures < max_restore_attempts) return true;
         what = "could not be restored " + std::to_string(max_restore_attempts) + " times in a row";
     } else {
-        while (!e.crashes.empty() && now - e.crashes.front() > crash_window) e.crashes.pop_front();
-        e.crashes.push_back(now);
-        if (e.crashes.size() < max_crashes) return true;
+        std::erase_if(s.crashes, [now](steady_time t) { return now - t > crash_window; });
+        s.crashes.push_back(now);
+        if (s.crashes.size() < max_crashes) return true;
         what = "crashed " + std::to_string(max_crashes) + " times within a minute";
     }
     e.state = entry::quarantined;
-    e.quarantine = {errc::unavailable, "session " + id + " is quarantined: it " + what + " (" + why.message +
+    s.quarantine = {errc::unavailable, "session " + id + " is quarantined: it " + what + " (" + why.message +
                                            "). Try again with: holdfast call session.retry '{\"session_id\":\"" + id + "\"}'"};
     return false;
 }
@@ -305,8 +310,8 @@ void directory_impl::retry(const std::string& id, reply done) {
         const auto it = sessions_.find(id);
         if (it != sessions_.end() && it->second.state == entry::quarantined) {
             it->second.state = entry::cold;
-            it->second.failures = 0;
-            it->second.crashes.clear();
+            it->second.serve().failures = 0;
+            it->second.serve().crashes.clear();
         }
     }
     dispatch(id, std::make_shared<session_request>(session_request{"session.get", {}, json::object(), std::move(done)}), false);
@@ -327,7 +332,7 @@ void directory_impl::summarise(const std::string& id, session_summary s) {
 bool directory_impl::begin_retirement(const std::string& id, std::uint64_t incarnation) {
     std::lock_guard lock(mutex_);
     const auto it = sessions_.find(id);
-    if (it == sessions_.end() || it->second.actor.incarnation() != incarnation || it->second.state != entry::live) return false;
+    if (it == sessions_.end() || it->second.incarnation() != incarnation || it->second.state != entry::live) return false;
     it->second.state = entry::retiring;
     return true;
 }
@@ -335,34 +340,65 @@ bool directory_impl::begin_retirement(const std::string& id, std::uint64_t incar
 void directory_impl::cancel_retirement(const std::string& id, std::uint64_t incarnation) {
     std::lock_guard lock(mutex_);
     const auto it = sessions_.find(id);
-    if (it == sessions_.end() || it->second.actor.incarnation() != incarnation) return;
+    if (it == sessions_.end() || it->second.incarnation() != incarnation) return;
     entry& e = it->second;
     e.state = entry::live;
-    for (auto& r : std::exchange(e.waiting, {}))
-        (void)e.actor.tell_always([p = parcel(shared_from_this(), id, incarnation, std::move(r))](session_actor& a) mutable { a.serve(std::move(p.r)); });
+    for (auto& r : std::exchange(e.serving->waiting, {}))
+        (void)e.serving->actor.tell_always([p = parcel(shared_from_this(), id, incarnation, std::move(r))](session_actor& a) mutable { a.serve(std::move(p.r)); });
 }
+
+namespace {
+
+/// Newest activity first, then by id: the place of one session in the list.
+struct place {
+    std::int64_t updated_ms;
+    std::string_view id;
+    bool before(const place& o) const { return updated_ms != o.updated_ms ? updated_ms > o.updated_ms : id < o.id; }
+};
+
+std::string shown_time(std::int64_t ms) { return ms > 0 ? time_text(ms) : std::string(ms == session_summary::unknown ? "unknown" : ""); }
+
+}  // namespace
 
 void directory_impl::list(const json& params, reply done) {
     const std::string after = string_or(params, "after");
     const auto limit = static_cast<std::size_t>(std::clamp<std::int64_t>(int_or(params, "limit", 200), 1, 1000));
     json rows = json::array();
+    json answer = json::object();
     {
         std::lock_guard lock(mutex_);
-        for (auto it = after.empty() ? sessions_.begin() : sessions_.upper_bound(after); it != sessions_.end() && rows.size() < limit; ++it) {
+        std::optional<place> from;
+        if (const std::size_t colon = after.find(':'); colon != std::string::npos) {  // "next" of an answer; ids have no ':'
+            from = place{std::atoll(after.c_str()), std::string_view(after).substr(colon + 1)};
+        } else if (!after.empty()) {
+            if (const auto it = sessions_.find(after); it != sessions_.end()) from = place{it->second.summary.updated_ms, it->first};
+        }
+        using row = std::map<std::string, entry>::const_iterator;
+        const auto place_of = [](row it) { return place{it->second.summary.updated_ms, it->first}; };
+        std::vector<row> shown;
+        for (auto it = sessions_.cbegin(); it != sessions_.cend(); ++it) {
+            if (it->second.summary.created_ms == 0) continue;  // being created, or looked for in vain
+            if (!from || from->before(place_of(it))) shown.push_back(it);
+        }
+        const std::size_t n = std::min(limit, shown.size());
+        std::partial_sort(shown.begin(), shown.begin() + static_cast<std::ptrdiff_t>(n), shown.end(),
+                          [&](row a, row b) { return place_of(a).before(place_of(b)); });
+        if (n < shown.size()) answer["next"] = std::to_string(shown[n - 1]->second.summary.updated_ms) + ":" + shown[n - 1]->first;
+        shown.resize(n);
+        for (const row it : shown) {
             const entry& e = it->second;
-            if (e.summary.created_at.empty()) continue;  // being created, or looked for in vain
-            const bool live = e.state == entry::live || e.state == entry::retiring;
             rows.push_back({{"session_id", it->first},
                             {"title", e.summary.title},
-                            {"state", e.state == entry::quarantined ? "quarantined" : e.summary.state},
-                            {"live", live},
+                            {"state", e.state == entry::quarantined ? std::string_view("quarantined") : to_string(e.summary.state)},
+                            {"live", e.state == entry::live || e.state == entry::retiring},
                             {"messages", e.summary.messages},
-                            {"created_at", e.summary.created_at},
-                            {"updated_at", e.summary.updated_at},
+                            {"created_at", shown_time(e.summary.created_ms)},
+                            {"updated_at", shown_time(e.summary.updated_ms)},
                             {"seq", e.summary.seq}});
         }
     }
-    done(json{{"sessions", std::move(rows)}});
+    answer["sessions"] = std::move(rows);
+    done(std::move(answer));
 }
 
 void directory_impl::ring(const json& params, reply done) {
@@ -384,7 +420,7 @@ void directory_impl::stop(milliseconds deadline, unique_function<void()> done) {
         stop_.emplace();
         stop_->done = std::move(done);
         for (const auto& [id, e] : sessions_)
-            if (e.actor) stop_->left.push_back(e.actor);
+            if (e.serving && e.serving->actor) stop_->left.push_back(e.serving->actor);
     }
     auto timer = services_.rt->after(deadline, [weak = weak_from_this()] {
         if (auto self = weak.lock()) self->stopped(true);

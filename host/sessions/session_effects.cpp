@@ -25,7 +25,7 @@ void session_actor::perform(session_effect& e) {
 }
 
 void session_actor::call_model(const std::string& message_id) {
-    stream_ = stream();  // not emplace(): clang decides too early whether a nested class can be made from nothing
+    stream_ = std::make_unique<stream>();
     stream_->message_id = message_id;
     stream_->began = stream_->heard = rt().now();
     stream_->buffer = std::make_shared<stream_buffer>();
@@ -64,6 +64,11 @@ void session_actor::hear(const json& chunk, const std::shared_ptr<stream_buffer>
             a.stream_->buffer->announced = false;
             return;
         }
+        if (const auto since = a.rt().now() - a.stream_->published; since < chunk_interval) {
+            // `announced` stays set: what is said meanwhile joins this text.
+            if (!a.flush_.pending()) a.flush_ = a.tell_after(chunk_interval - since, [&a] { a.drain(); });
+            return;
+        }
         a.drain();
     });
 }
@@ -77,6 +82,7 @@ void session_actor::drain() {
         stream_->buffer->announced = false;
     }
     if (text.empty()) return;
+    stream_->published = rt().now();
     publish_now("StreamChunkReceived", {{"message_id", stream_->message_id}, {"chunk", text}, {"index", stream_->index++}});
     stream_->text += text;
     if (!partial_.pending() && !stream_->saving)

@@ -14,6 +14,7 @@ struct session_options {
     milliseconds permission_timeout{30'000};  ///< unanswered: denied; an unanswered input request: cancelled
     milliseconds stream_idle{120'000};        ///< silence of the model after which a stream counts as failed
     milliseconds tool_timeout{60'000};        ///< maximum of one tool call, whatever progress says
+    milliseconds keep_events{60'000};         ///< of a session at rest, for who attaches again; later the snapshot has to do
     milliseconds hibernate_after{15 * 60'000};///< 0: never
     milliseconds partial_interval{250};       ///< how often the text of a running stream is saved
     milliseconds store_retry{1'000};          ///< between attempts of what must be written while the store refuses
@@ -33,6 +34,7 @@ struct session_options {
 inline constexpr unsigned max_restore_attempts = 3;        ///< A2: then quarantined
 inline constexpr unsigned max_crashes = 5;                 ///< of one session within crash_window, then quarantined
 inline constexpr seconds crash_window{60};
+inline constexpr milliseconds chunk_interval{5};           ///< a stream is published at most so often
 inline constexpr std::size_t max_stashed_inputs = 1024;    ///< per session, while a commit is under way
 inline constexpr std::size_t max_waiting_for_start = 1024; ///< per session, while it is being restored
 inline constexpr std::size_t max_remembered_keys = 256;    ///< idempotency keys in memory; older ones are looked up in the store
@@ -41,7 +43,7 @@ inline constexpr milliseconds tool_wait{10'000};           ///< for the server o
 inline constexpr milliseconds tool_look{25};               ///< how often the catalogue is looked at meanwhile
 inline constexpr std::size_t max_input_history = 1000;     ///< lines
 
-/// {"permission_timeout_s","stream_idle_s","tool_timeout_s","hibernate_after_s","delete_after_s","max_rounds","recent_messages",
+/// {"permission_timeout_s","stream_idle_s","tool_timeout_s","keep_events_s","hibernate_after_s","delete_after_s","max_rounds","recent_messages",
 ///  "snapshot_every","max_live","max_message_bytes","system_prompt","max_tokens"}; absent ones keep their default.
 /// Errors: config_invalid naming the field.
 result<session_options> session_options_from(const json& settings);

@@ -17,7 +17,7 @@ struct history_scan {
     reply done;
 };
 
-json history_answer(const std::deque<std::shared_ptr<const message>>& messages, std::size_t limit, bool more) {
+json history_answer(const std::vector<std::shared_ptr<const message>>& messages, std::size_t limit, bool more) {
     json list = json::array();
     const std::size_t skip = messages.size() > limit ? messages.size() - limit : 0;
     for (std::size_t i = skip; i < messages.size(); ++i) list.push_back(messages[i]->to_json());
@@ -53,7 +53,7 @@ json session_actor::snapshot() const {
 void session_actor::history(const json& params, reply done) {
     const auto before = static_cast<std::uint64_t>(std::max<std::int64_t>(0, int_or(params, "before", 0)));
     const auto limit = static_cast<std::size_t>(std::clamp<std::int64_t>(int_or(params, "limit", 50), 1, max_history));
-    std::deque<std::shared_ptr<const message>> known;
+    std::vector<std::shared_ptr<const message>> known;
     for (const auto& m : state_.recent)
         if (before == 0 || m->seq < before) known.push_back(m);
     const bool all = state_.stats.messages == state_.recent.size();

@@ -64,9 +64,7 @@ void session_actor::open_topic() {
     const bool same = there && there->seq >= state_.last_durable;
     epoch_ = same ? there->epoch : std::max<std::uint64_t>(there ? there->epoch + 1 : 1, static_cast<std::uint64_t>(wall_ms()));
     next_seq_ = same ? there->seq + 1 : state_.last_durable + 1;
-    auto opened = services_.bus->open_topic(stream_name(), epoch_, next_seq_);
-    if (opened) topic_ = *opened;
-    else topic_ = services_.bus->topic(stream_name());  // refusing one: the bus is closed
+    reopen_topic(next_seq_);
 }
 
 void session_actor::restored(std::string partial) {
@@ -77,12 +75,12 @@ void session_actor::restored(std::string partial) {
         return forget();
     }
     if (state_.unfinished()) queue_.push_front({input::restored{std::move(partial)}, {}, true});
-    host_->summarise(id_, {state_.config.title, std::string(to_string(state_.now())), state_.created_at, state_.updated_at, state_.stats.messages,
-                           next_seq_ - 1});
+    summarise();
     arm_hibernation();
     ready();
     host_->live(id_, incarnation());
     pump();
+    arm_rest();
 }
 
 }  // namespace holdfast::sessions

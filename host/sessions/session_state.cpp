@@ -18,9 +18,9 @@ constexpr std::size_t remembered_pins = 256;
 message message_from(const json& j) {
     message m;
     m.id = string_or(j, "id");
-    m.role = string_or(j, "role", "user");
+    m.role = string_or(j, "role", "user") == "assistant" ? speaker::assistant : speaker::user;
     m.text = string_or(j, "text");
-    m.at = string_or(j, "at");
+    m.at_ms = rfc3339_ms(string_or(j, "at"));
     m.status = message_status_from(string_or(j, "status", "complete"));
     m.seq = static_cast<std::uint64_t>(int_or(j, "seq", 0));
     m.adapter = string_or(j, "adapter");
@@ -100,7 +100,7 @@ void on_added(session_state& s, const json& d, std::uint64_t seq, std::string_vi
     auto m = std::make_shared<message>(message_from(member(d, "message")));
     m->seq = seq;
     ++s.stats.messages;
-    if (m->role == "user") {
+    if (m->role == speaker::user) {
         if (!s.unfinished()) ++s.stats.turns;
         s.rounds = 0;
         ++s.unanswered;
@@ -110,15 +110,11 @@ void on_added(session_state& s, const json& d, std::uint64_t seq, std::string_vi
         if (m->status == message_status::streaming) s.streaming = m->id;
     }
     if (!idem_key.empty()) {
-        s.keys.emplace_back(std::string(idem_key), seq);
-        s.key_messages[std::string(idem_key)] = m->id;
-        if (s.keys.size() > max_remembered_keys) {
-            s.key_messages.erase(s.keys.front().first);
-            s.keys.pop_front();
-        }
+        s.keys.push_back({std::string(idem_key), m->id, seq});
+        if (s.keys.size() > max_remembered_keys) s.keys.erase(s.keys.begin());
     }
     s.recent.push_back(std::move(m));
-    while (s.recent.size() > s.keep && settled(*s.recent.front())) s.recent.pop_front();
+    while (s.recent.size() > s.keep && settled(*s.recent.front())) s.recent.erase(s.recent.begin());
 }
 
 void on_completed(session_state& s, const json& d) {
@@ -169,7 +165,7 @@ void on_resolved(session_state& s, const json& d) {
         }
     std::erase_if(s.pending, [&](const pending_request& o) { return o.request_id == id; });
     s.resolved.push_back({id, decision, string_or(d, "resolved_by")});
-    if (s.resolved.size() > remembered_resolutions) s.resolved.pop_front();
+    if (s.resolved.size() > remembered_resolutions) s.resolved.erase(s.resolved.begin());
     const std::string pattern = string_or(d, "pattern");
     if (!pattern.empty() && std::find(s.config.allow.begin(), s.config.allow.end(), pattern) == s.config.allow.end())
         s.config.allow.push_back(pattern);
@@ -199,6 +195,7 @@ void on_configured(session_state& s, const json& d) {
 
 std::string_view to_string(phase p) noexcept { return phase_names[static_cast<std::size_t>(p)]; }
 std::string_view to_string(call_status s) noexcept { return call_names[static_cast<std::size_t>(s)]; }
+std::string_view to_string(speaker s) noexcept { return s == speaker::user ? "user" : "assistant"; }
 std::string_view to_string(message_status s) noexcept { return message_names[static_cast<std::size_t>(s)]; }
 call_status call_status_from(std::string_view s) noexcept {
     for (std::size_t i = 0; i < call_names.size(); ++i)
@@ -221,7 +218,7 @@ json tool_use::to_json() const {
 }
 
 json message::to_json() const {
-    json j{{"id", id}, {"role", role}, {"text", text}, {"status", to_string(status)}, {"at", at}, {"seq", seq}};
+    json j{{"id", id}, {"role", to_string(role)}, {"text", text}, {"status", to_string(status)}, {"at", at_ms ? time_text(at_ms) : std::string()}, {"seq", seq}};
     if (!calls.empty()) {
         json list = json::array();
         for (const tool_use& c : calls) list.push_back(c.to_json());
@@ -273,6 +270,38 @@ bool session_state::has_open_calls() const noexcept {
     });
 }
 
+std::vector<std::uint8_t> session_state::pack() {
+    json all = json::array();
+    for (const auto& m : recent) {
+        json calls = json::array();
+        for (const tool_use& c : m->calls) calls.push_back(c.to_json());
+        all.push_back({m->id, m->text, m->at_ms, m->seq, m->role == speaker::user, static_cast<int>(m->status), m->adapter, std::move(calls), m->parts});
+    }
+    auto bytes = json::to_msgpack(all);
+    bytes.shrink_to_fit();
+    recent = {};
+    resolved.shrink_to_fit();
+    keys.shrink_to_fit();
+    pending.shrink_to_fit();
+    return bytes;
+}
+
+void session_state::unpack(const std::vector<std::uint8_t>& packed) {
+    for (const json& j : json::from_msgpack(packed)) {
+        auto m = std::make_shared<message>();
+        m->id = j[0].get<std::string>();
+        m->text = j[1].get<std::string>();
+        m->at_ms = j[2].get<std::int64_t>();
+        m->seq = j[3].get<std::uint64_t>();
+        m->role = j[4].get<bool>() ? speaker::user : speaker::assistant;
+        m->status = static_cast<message_status>(j[5].get<int>());
+        m->adapter = j[6].get<std::string>();
+        for (const json& c : j[7]) m->calls.push_back(call_from(c));
+        m->parts = j[8];
+        recent.push_back(std::move(m));
+    }
+}
+
 json session_state::to_json() const {
     json messages = json::array(), asked = json::array(), answered = json::array(), idem = json::array();
     for (const auto& m : recent) {
@@ -288,10 +317,7 @@ json session_state::to_json() const {
         asked.push_back(std::move(j));
     }
     for (const resolution& r : resolved) answered.push_back({{"request_id", r.request_id}, {"decision", r.decision}, {"by", r.by}});
-    for (const auto& [key, seq] : keys) {
-        const auto m = key_messages.find(key);
-        idem.push_back({{"key", key}, {"seq", seq}, {"message_id", m == key_messages.end() ? std::string() : m->second}});
-    }
+    for (const sent_key& k : keys) idem.push_back({{"key", k.key}, {"seq", k.seq}, {"message_id", k.message_id}});
     return {{"version", 1},
             {"session_id", id},
             {"user", user},
@@ -339,11 +365,8 @@ result<session_state> session_state::from_json(const json& j) {
         s.resolved.push_back({string_or(r, "request_id"), string_or(r, "decision"), string_or(r, "by")});
     for (const auto& [tool, hash] : member(j, "pins").items())
         if (hash.is_string()) s.pins[tool] = hash.get<std::string>();
-    for (const json& k : member(j, "keys")) {
-        const std::string key = string_or(k, "key");
-        s.keys.emplace_back(key, static_cast<std::uint64_t>(int_or(k, "seq", 0)));
-        s.key_messages[key] = string_or(k, "message_id");
-    }
+    for (const json& k : member(j, "keys"))
+        s.keys.push_back({string_or(k, "key"), string_or(k, "message_id"), static_cast<std::uint64_t>(int_or(k, "seq", 0))});
     s.last_durable = static_cast<std::uint64_t>(int_or(j, "last", 0));
     s.ended = bool_or(j, "ended", false);
     return s;

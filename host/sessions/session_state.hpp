@@ -1,7 +1,6 @@
 #pragma once
 // What a session is: a fold over its durable events. Memory holds the newest messages; the journal holds all.
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,10 +16,12 @@ namespace holdfast::sessions {
 enum class phase : std::uint8_t { idle, thinking, awaiting_permission, running_tool };
 enum class call_status : std::uint8_t { proposed, asked, approved, running, result, error, denied, outcome_unknown };
 enum class message_status : std::uint8_t { complete, streaming, interrupted, failed };
+enum class speaker : std::uint8_t { user, assistant };
 
 std::string_view to_string(phase p) noexcept;
 std::string_view to_string(call_status s) noexcept;
 std::string_view to_string(message_status s) noexcept;
+std::string_view to_string(speaker s) noexcept;
 call_status call_status_from(std::string_view s) noexcept;        ///< error for anything unknown
 message_status message_status_from(std::string_view s) noexcept;  ///< complete for anything unknown
 inline bool open(call_status s) noexcept { return s <= call_status::running; }
@@ -34,10 +35,13 @@ struct tool_use {
     json to_json() const;
 };
 
+/// Fields in the order of their size: there are as many of these in memory as the live sessions remember.
 struct message {
-    std::string id, role, text, at;  ///< role: user | assistant
-    message_status status = message_status::complete;
+    std::string id, text;
+    std::int64_t at_ms = 0;          ///< wall clock, since 1970
     std::uint64_t seq = 0;           ///< of its MessageAdded
+    speaker role = speaker::user;
+    message_status status = message_status::complete;
     std::vector<tool_use> calls;
     json parts;                      ///< the model's own parts when some of them are opaque, else null
     std::string adapter;             ///< who wrote it
@@ -59,6 +63,12 @@ struct resolution {
     std::string request_id, decision, by;
 };
 
+/// What came of a message sent with an idempotency key.
+struct sent_key {
+    std::string key, message_id;
+    std::uint64_t seq = 0;
+};
+
 struct session_config {
     std::string title, llm;
     std::vector<std::string> servers;  ///< empty: all
@@ -74,15 +84,14 @@ struct session_state {
     std::string id, user, created_at, updated_at;
     session_config config;
     session_stats stats;
-    std::deque<std::shared_ptr<const message>> recent;  // second owner: the state before a commit
+    std::vector<std::shared_ptr<const message>> recent;  // second owner: the state before a commit
     std::string streaming;        ///< id of the message being written, or empty
     unsigned rounds = 0;          ///< model calls since the newest user message
     unsigned unanswered = 0;      ///< user messages since the newest model call
     std::vector<pending_request> pending;
-    std::deque<resolution> resolved;                      ///< the newest, for those who answer late
+    std::vector<resolution> resolved;                     ///< the newest, for those who answer late
     std::map<std::string, std::string> pins;              ///< "server/tool" → hash it last ran with
-    std::deque<std::pair<std::string, std::uint64_t>> keys;  ///< idempotency key → seq of its message, newest last
-    std::map<std::string, std::string> key_messages;      ///< idempotency key → message id
+    std::vector<sent_key> keys;                           ///< newest last
     std::uint64_t last_durable = 0;
     std::size_t keep = 50;        ///< messages in `recent`
     bool ended = false;
@@ -93,6 +102,10 @@ struct session_state {
     const tool_use* find_call(std::string_view call_id) const noexcept;
     const pending_request* find_pending(std::string_view request_id) const noexcept;
     bool has_open_calls() const noexcept;
+
+    /// `recent` as bytes, leaving it empty, and back: a session at rest needs a third less that way. Only while idle.
+    std::vector<std::uint8_t> pack();
+    void unpack(const std::vector<std::uint8_t>& packed);
 
     json to_json() const;                               ///< everything: for the table "snapshots"
     static result<session_state> from_json(const json& j);  ///< Errors: corrupt

@@ -30,11 +30,10 @@ class turn {
     void on(const input::user_message& in) {
         const session_state& s = out_.next;
         if (!in.idem_key.empty())
-            for (const auto& [key, seq] : s.keys)
-                if (key == in.idem_key) {
-                    const auto id = s.key_messages.find(key);
+            for (const sent_key& k : s.keys)
+                if (k.key == in.idem_key) {
                     out_.deduplicated = true;
-                    out_.reply = json{{"message_id", id == s.key_messages.end() ? "" : id->second}, {"seq", seq}};
+                    out_.reply = json{{"message_id", k.message_id}, {"seq", k.seq}};
                     return;
                 }
         if (in.content.find_first_not_of(" \t\r\n") == std::string::npos)
@@ -228,7 +227,7 @@ class turn {
         if (out_.next.unfinished()) return;
         const message* last = nullptr;
         for (const auto& m : out_.next.recent)
-            if (m->role == "assistant") last = m.get();
+            if (m->role == speaker::assistant) last = m.get();
         if (last && !last->calls.empty() && last->status == message_status::complete && !stop_here_) think();
         else finish();
     }

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace holdfast {
 
@@ -39,5 +40,7 @@ class manual_clock final : public clock_source {
 
 /// "2026-11-21T12:00:00.123Z"
 std::string rfc3339(wall_time t);
+/// The reverse, for what the function above has written. Milliseconds since 1970; 0 for anything else.
+std::int64_t rfc3339_ms(std::string_view text) noexcept;
 
 }  // namespace holdfast

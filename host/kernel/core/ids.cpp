@@ -53,4 +53,23 @@ std::string rfc3339(wall_time t) {
     return buf;
 }
 
+std::int64_t rfc3339_ms(std::string_view text) noexcept {
+    // 2026-11-21T12:00:00.123Z
+    constexpr std::string_view shape = "0000-00-00T00:00:00.000Z";
+    if (text.size() != shape.size()) return 0;
+    for (std::size_t i = 0; i < shape.size(); ++i)
+        if (shape[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != shape[i]) return 0;
+    const auto number = [&](std::size_t at, std::size_t digits) {
+        int n = 0;
+        for (std::size_t i = 0; i < digits; ++i) n = n * 10 + (text[at + i] - '0');
+        return n;
+    };
+    const std::chrono::year_month_day day{std::chrono::year(number(0, 4)), std::chrono::month(static_cast<unsigned>(number(5, 2))),
+                                          std::chrono::day(static_cast<unsigned>(number(8, 2)))};
+    if (!day.ok() || number(11, 2) > 23 || number(14, 2) > 59 || number(17, 2) > 59) return 0;
+    const auto t = std::chrono::sys_days(day) + std::chrono::hours(number(11, 2)) + std::chrono::minutes(number(14, 2)) +
+                   std::chrono::seconds(number(17, 2)) + milliseconds(number(20, 3));
+    return std::chrono::duration_cast<milliseconds>(t.time_since_epoch()).count();
+}
+
 }  // namespace holdfast

@@ -28,6 +28,37 @@ TEST_F(directory_test, unknown_sessions_are_told_so) {
     EXPECT_EQ(l.must("session.list", json::object())["sessions"].size(), 2u);
 }
 
+TEST_F(directory_test, the_list_begins_with_the_newest_activity_and_pages_without_loss) {
+    life l(rows, world);
+    l.boot();
+    l.model->automatic = [](const json&) { return text_answer("a"); };
+    for (const char* id : {"a", "b", "c", "d", "e"}) {
+        l.must("session.create", {{"session_id", id}});
+        l.rt.advance(milliseconds(10));
+    }
+    ASSERT_TRUE(l.send("b", "hi"));
+    const auto ids = [](const json& page) {
+        std::string out;
+        for (const json& s : page["sessions"]) out += string_or(s, "session_id");
+        return out;
+    };
+    EXPECT_EQ(ids(l.must("session.list", json::object())), "bedca");
+    const json first = l.must("session.list", {{"limit", 2}});
+    EXPECT_EQ(ids(first), "be");
+    l.rt.advance(milliseconds(10));
+    ASSERT_TRUE(l.send("c", "now the newest"));  // before the page: whoever reads on does not see it twice, nor misses others
+    ASSERT_TRUE(l.send("e", "on to the first page's front"));
+    const json second = l.must("session.list", {{"limit", 2}, {"after", first["next"]}});
+    EXPECT_EQ(ids(second), "da");
+    EXPECT_FALSE(second.contains("next"));
+    EXPECT_EQ(ids(l.must("session.list", {{"after", "d"}})), "a") << "an id will do as well";
+    // In the next life, from the store, and of equal age by id.
+    l.end();
+    life later(rows, world, {}, seconds(5));
+    later.boot();
+    EXPECT_EQ(ids(later.must("session.list", json::object())).substr(2), "bda");
+}
+
 TEST_F(directory_test, A1_many_who_ask_start_a_session_once) {
     {
         life l(rows, world);
@@ -104,6 +135,16 @@ TEST_F(directory_test, A2_restoring_from_a_snapshot_and_from_the_log_alone_gives
     };
     for (const char* k : {"epoch", "seq"}) before.erase(k);
     EXPECT_EQ(restored(5), before);
+    {  // At rest, its messages packed, and back.
+        life l(rows, world, o, seconds(7));
+        l.boot();
+        json s = l.snapshot("s1");
+        l.rt.advance(seconds(600));
+        EXPECT_EQ(l.snapshot("s1"), s);
+        l.rt.advance(seconds(600));
+        EXPECT_TRUE(l.must("session.history", {{"session_id", "s1"}})["messages"] == s["messages"]);
+        l.cut();
+    }
     rows->tables["snapshots"].clear();
     EXPECT_EQ(restored(10), before);
     rows->tables["snapshots"]["s1"] = {{"seq", 3}, {"state", {{"version", 99}}}};

@@ -15,6 +15,60 @@ struct session_test : ::testing::Test {
     }
 };
 
+TEST_F(session_test, words_that_come_faster_than_they_are_published_become_one_event) {
+    life l(rows, world);
+    l.boot();
+    l.must("session.create", {{"session_id", "s1"}});
+    ASSERT_TRUE(l.send("s1", "hi"));
+    auto sub = l.bus.subscribe("session:s1");
+    const auto chunks = [&] {
+        std::vector<std::string> out;
+        for (const auto& i : sub.poll(100)) {
+            const json e = *parse_json(i.ev->text());
+            if (e["type"] == "StreamChunkReceived") out.push_back(string_or(e, "chunk"));
+        }
+        return out;
+    };
+    for (const char* word : {"one ", "two ", "three "}) {
+        l.model->speak(word);
+        l.run();
+    }
+    EXPECT_EQ(chunks(), std::vector<std::string>{"one "}) << "the first word does not wait";
+    l.rt.advance(chunk_interval);
+    EXPECT_EQ(chunks(), std::vector<std::string>{"two three "});
+    l.model->speak("four");
+    l.run();
+    EXPECT_EQ(l.snapshot("s1")["stream"]["text"], "one two three ");  // what was published, so that nothing is shown twice
+    l.model->end(text_answer("one two three four"));
+    l.run();
+    EXPECT_EQ(chunks(), std::vector<std::string>{"four"}) << "nothing is left behind at the end";
+}
+
+TEST_F(session_test, events_of_a_session_at_rest_go_and_the_numbers_stay) {
+    session_options o;
+    o.keep_events = seconds(60);
+    life l(rows, world, o);
+    l.boot();
+    l.model->automatic = [](const json&) { return text_answer("a"); };
+    l.must("session.create", {{"session_id", "s1"}});
+    ASSERT_TRUE(l.send("s1", "hi"));
+    l.rt.advance(seconds(50));
+    const json before = l.snapshot("s1");
+    EXPECT_FALSE(l.bus.replay("session:s1", 1).events.empty());
+    l.rt.advance(seconds(50));
+    EXPECT_FALSE(l.bus.replay("session:s1", 1).events.empty()) << "it has been looked at meanwhile";
+    l.rt.advance(seconds(20));
+    EXPECT_TRUE(l.bus.replay("session:s1", 1).events.empty());
+    EXPECT_EQ(l.snapshot("s1"), before);
+    const auto at = *l.bus.current("session:s1");
+    auto sub = l.bus.subscribe("session:s1", {.from = at.seq + 1, .epoch = at.epoch});
+    ASSERT_TRUE(l.send("s1", "again"));
+    const auto got = sub.poll(1);
+    ASSERT_EQ(got.size(), 1u);
+    ASSERT_TRUE(got[0].ev) << "no notice: the numbering went on";
+    EXPECT_EQ(got[0].ev->seq(), at.seq + 1);
+}
+
 TEST_F(session_test, a_turn_with_a_tool_from_message_to_answer) {
     life l(rows, world);
     l.boot();
@@ -27,7 +81,7 @@ TEST_F(session_test, a_turn_with_a_tool_from_message_to_answer) {
     l.model->speak("I ");
     l.run();
     l.model->speak("will.");
-    l.run();
+    l.rt.advance(chunk_interval);
     json s = l.snapshot("s1");
     EXPECT_EQ(s["stream"]["text"], "I will.");
     json r = tool_answer({{"demo__count", {{"id", "a"}}}});
