@@ -1,6 +1,6 @@
 // What a person notices of a running host, measured on the program itself through its control socket: cold start, `chat -m`, death of
 // the host, death of an MCP server under load, memory of idle and of hibernated sessions.
-//   node host_bench.mjs BUILD_DIR [--short]
+//   node host_bench.mjs BUILD_DIR [--short] [--part REGEX]
 // Prints RESULT lines. Ends with 1 when something did not happen at all; never because of a time.
 import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
@@ -14,7 +14,8 @@ const build = fs.realpathSync(process.argv[2] ?? "build/release");
 const short = process.argv.includes("--short");
 const size = short
   ? { starts: 3, chats: 3, deaths: 3, server_deaths: 3, warm_up: 50, sessions: 100 }
-  : { starts: 15, chats: 11, deaths: 15, server_deaths: 11, warm_up: 500, sessions: 1000 };
+  : { starts: 15, chats: 11, deaths: 15, server_deaths: 11, warm_up: 1500, sessions: 1000 };
+const rest_s = 0.5;
 const program = path.join(build, "holdfast");
 const deadline_ms = 60_000;
 
@@ -242,12 +243,14 @@ async function server_killed() {
 }
 
 /**
- * Memory that one more session costs: between `warm_up` sessions and `warm_up + sessions`, so that what is needed once is not counted.
- * idle: live after four turns, with what the event bus keeps of them for those who attach again. restored: live, but brought back from
- * the store by a new process. hibernated: not live.
+ * Memory that one more session costs: between `warm_up` sessions and `warm_up + sessions`, so that what is needed once is not counted
+ * (the warm-up fills the topics that all sessions share, of 1,024 events each).
+ * replay: live, straight after four turns, with what the event bus keeps of them for those who attach again. idle: live after four
+ * turns, at rest: that is given back (after keep_events_s, here half a second instead of a minute). restored: live and at rest, but brought
+ * back from the store by a new process. hibernated: not live.
  */
 async function session_memory(mode) {
-  const host = new Host({ hibernate_after_s: mode === "hibernated" ? 0.5 : 0 });
+  const host = new Host({ hibernate_after_s: mode === "hibernated" ? 0.5 : 0, keep_events_s: mode === "replay" ? 3600 : rest_s });
   host.start();
   let control = await host.connect();
   await answered(control);
@@ -259,7 +262,7 @@ async function session_memory(mode) {
       const { known, live } = (await control.call("host.health")).sessions;
       return known >= n && live === (mode === "hibernated" ? 0 : n);
     }, 50);
-    await sleep(300);
+    await sleep(1000 * rest_s + 500);
     return host.memory();
   };
   let visit = (i) => talk(control, name(i), turns, text);
@@ -282,9 +285,11 @@ async function session_memory(mode) {
   await host.end();
 }
 
+const wanted = process.argv.includes("--part") ? new RegExp(process.argv[process.argv.indexOf("--part") + 1]) : /./;
 const parts = { cold_start, chat, host_killed, server_killed };
-for (const mode of ["idle", "restored", "hibernated"]) parts[`session_memory ${mode}`] = () => session_memory(mode);
+for (const mode of ["replay", "idle", "restored", "hibernated"]) parts[`session_memory ${mode}`] = () => session_memory(mode);
 for (const [name, part] of Object.entries(parts)) {
+  if (!wanted.test(name)) continue;
   try {
     await part();
   } catch (e) {
