@@ -84,7 +84,7 @@ const story = (words) => {
 const words = (screen) => screen.split(/\s+/).filter(Boolean);
 
 test('a client of the control socket and one of the WebSocket see identical numbered events', () =>
-  withHost(slowModel(1), async (host) => {
+  withHost(slowModel(6), async (host) => {
     const ws = await WebSocketClient.open(host.url, { token: host.token });
     const { session_id } = await host.call('session.create');
     const a = await host.control.subscribe(`session:${session_id}`);
