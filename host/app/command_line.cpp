@@ -33,6 +33,7 @@ struct parsed {
     common_options common;
     chat_options chat;
     events_options events;
+    plugin_check_options check;
     std::uint64_t from = 0;
     std::string name, second, third, text, shell;
     int limit = 200;
@@ -86,6 +87,17 @@ void add_plugin_commands(CLI::App& app, parsed& p) {
     auto* inspect = plugin->add_subcommand("inspect", "What a plugin file says of itself and what it exports, without running any of its code");
     inspect->add_option("FILE", p.name, "A plugin file, or the name of an installed plugin")->required();
     inspect->callback([&p] { p.code = inspect_command(p.common, p.name); });
+    auto* check = plugin->add_subcommand("check", "Test a plugin file against the contract of its kind; prints a verdict for its README");
+    check->add_option("FILE", p.check.file, "A plugin file, or the name of an installed plugin")->required();
+    check->add_option("--only", p.check.only, "One check, or one group: file, lifecycle, host, or the kind")->type_name("NAME");
+    check->add_option("--settings", p.check.settings, "The instance's settings, instead of those of the manifest's \"check\"")->type_name("JSON");
+    check->add_option("--with", p.check.config, "transport: a connection to a peer that echoes; breaker, health: the policy's configuration")->type_name("JSON");
+    check->add_option("--unreachable", p.check.unreachable, "transport: a connection to a peer that does not answer")->type_name("JSON");
+    check->add_flag("--persistent", p.check.persistent, "store: it keeps its data in the file that its settings name");
+    check->add_flag("--no-answers", p.check.no_answers, "llm: the model cannot be reached from here");
+    check->add_flag("--no-start", p.check.no_start, "ui: it cannot start here, for want of a terminal");
+    check->add_option("--timeout", p.check.timeout_s, "Seconds that one check may take")->capture_default_str()->check(CLI::Range(1, 3600));
+    check->callback([&p] { p.code = check_plugin_command(p.common, p.check); });
     for (const char* verb : {"start", "stop", "restart", "remove"}) {
         auto* c = plugin->add_subcommand(verb, std::string(verb) + " a plugin");
         c->add_option("NAME", p.name, "Its name under plugins")->required();

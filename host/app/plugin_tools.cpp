@@ -5,6 +5,7 @@
 #include "app/command_line.hpp"
 #include "app/paths.hpp"
 #include "app/print.hpp"
+#include "authors/check.hpp"
 #include "authors/inspect.hpp"
 
 namespace holdfast::app {
@@ -39,7 +40,39 @@ void print_inspection(const json& r) {
     for (const json& p : r["problems"]) line("problem", printable(p.get<std::string>()));
 }
 
+void print_check(const authors::check_result& r) {
+    using verdict = authors::check_result::verdict;
+    const char* const mark = r.is == verdict::passed ? "ok     " : r.is == verdict::failed ? "FAILED " : r.is == verdict::not_run ? "not run" : "-      ";
+    std::cout << mark << " " << r.name;
+    if (r.took >= seconds(1)) std::cout << "  (" << human_duration(r.took.count()) << ")";
+    if (r.is == verdict::does_not_apply) std::cout << "  " << printable(r.details.front());
+    std::cout << std::endl;  // progress: seen at once
+    if (r.is != verdict::failed) return;
+    for (const std::string& d : r.details) std::cout << "          " << printable(d) << "\n";
+}
+
 }  // namespace
+
+int check_plugin_command(const common_options& o, const plugin_check_options& c) {
+    authors::check_options wanted;
+    const auto file = authors::find_plugin_file(c.file, builtin_plugin_directories());
+    if (!file) return explain(file.error());
+    wanted.file = *file;
+    wanted.only = c.only;
+    for (const auto& [text, to] : {std::pair{&c.settings, &wanted.settings}, std::pair{&c.config, &wanted.config}, std::pair{&c.unreachable, &wanted.unreachable}})
+        if (!text->empty()) *to = *text;
+    wanted.persistent = c.persistent, wanted.no_answers = c.no_answers, wanted.no_start = c.no_start;
+    wanted.limit = seconds(c.timeout_s);
+    wanted.targets.push_back({"in-process", testing::contract::in_this_process()});
+    wanted.host_version = HOLDFAST_VERSION;
+    const auto report = authors::check_plugin(wanted, [&o](const authors::check_result& r) {
+        if (!o.as_json) print_check(r);
+    });
+    if (!report) return explain(report.error());
+    if (o.as_json) std::cout << dump(report->to_json()) << "\n";
+    else std::cout << "\n" << report->verdict();
+    return report->passed() ? exit_ok : exit_failed;
+}
 
 int inspect_command(const common_options& o, const std::string& use) {
     const auto r = authors::inspect(use, builtin_plugin_directories());

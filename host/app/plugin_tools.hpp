@@ -7,6 +7,13 @@
 
 namespace holdfast::app {
 
+struct plugin_check_options {
+    std::string file, only, settings, config, unreachable;
+    bool persistent = false, no_answers = false, no_start = false;
+    int timeout_s = 30;
+};
+
 int inspect_command(const common_options& o, const std::string& use);
+int check_plugin_command(const common_options& o, const plugin_check_options& c);
 
 }  // namespace holdfast::app

@@ -15,7 +15,8 @@ class consecutive_breaker final : public breaker {
 
 }  // namespace
 
-HOLDFAST_PLUGIN(consecutive_breaker, R"({"id":"breaker-consecutive","kind":"breaker","version":"0.1.0","abi":[1,1],"interfaces":["hf.breaker/1"],
+HOLDFAST_PLUGIN(consecutive_breaker, R"({"id":"breaker-consecutive","kind":"breaker","version":"0.1.0","abi":[1,1],"interfaces":["hf.breaker/1"],"needs":[],
+"check":{"config":{"failure_threshold":5,"recovery_timeout_s":30,"max_timeout_s":600,"backoff_multiplier":2}},
 "description":"Opens after a number of failures in a row. Its rules stand in the \"breaker\" object of the configuration: failure_threshold, recovery_timeout_s, max_timeout_s, backoff_multiplier, jitter, half_open_max, half_open_timeout_s, success_threshold, reset_after_s.",
 "settings":{"type":"object","properties":{},"additionalProperties":false},
 "rules":{"type":"object","additionalProperties":false,"properties":{

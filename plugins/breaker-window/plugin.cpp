@@ -14,7 +14,8 @@ class window_breaker final : public breaker {
 
 }  // namespace
 
-HOLDFAST_PLUGIN(window_breaker, R"({"id":"breaker-window","kind":"breaker","version":"0.1.0","abi":[1,1],"interfaces":["hf.breaker/1"],
+HOLDFAST_PLUGIN(window_breaker, R"({"id":"breaker-window","kind":"breaker","version":"0.1.0","abi":[1,1],"interfaces":["hf.breaker/1"],"needs":[],
+"check":{"config":{"failure_threshold":5,"recovery_timeout_s":30,"max_timeout_s":600,"backoff_multiplier":2}},
 "description":"Opens when too large a part of the latest calls failed or was slow. Its rules stand in the \"breaker\" object of the configuration: window_type (count or time), window_size, window_s, min_calls, failure_rate, slow_call_ms, slow_rate, recovery_timeout_s, max_timeout_s, backoff_multiplier, jitter, half_open_max, half_open_timeout_s, success_threshold, reset_after_s.",
 "settings":{"type":"object","properties":{},"additionalProperties":false},
 "rules":{"type":"object","additionalProperties":false,"properties":{

@@ -14,7 +14,8 @@ class phi_health final : public health {
 
 }  // namespace
 
-HOLDFAST_PLUGIN(phi_health, R"({"id":"health-phi","kind":"health","version":"0.1.0","abi":[1,1],"interfaces":["hf.health/1"],
+HOLDFAST_PLUGIN(phi_health, R"({"id":"health-phi","kind":"health","version":"0.1.0","abi":[1,1],"interfaces":["hf.health/1"],"needs":[],
+"check":{"config":{"interval_s":30,"timeout_s":5}},
 "description":"Down when a success stays away for longer than is likely after how regularly they came (phi accrual), and a health check failed. Its rules stand in the \"health\" object of the configuration: interval_s, timeout_s, phi_down, phi_degraded, min_std_s, window, success_threshold, passive_failure_threshold, startup_grace_s, jitter, latency_ms, memory_mb, cpu_percent, queue_length.",
 "settings":{"type":"object","properties":{},"additionalProperties":false},
 "rules":{"type":"object","additionalProperties":false,"properties":{

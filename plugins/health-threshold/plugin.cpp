@@ -14,7 +14,8 @@ class threshold_health final : public health {
 
 }  // namespace
 
-HOLDFAST_PLUGIN(threshold_health, R"({"id":"health-threshold","kind":"health","version":"0.1.0","abi":[1,1],"interfaces":["hf.health/1"],
+HOLDFAST_PLUGIN(threshold_health, R"({"id":"health-threshold","kind":"health","version":"0.1.0","abi":[1,1],"interfaces":["hf.health/1"],"needs":[],
+"check":{"config":{"interval_s":30,"timeout_s":5,"failure_threshold":2,"success_threshold":1}},
 "description":"Up and down after a number of health checks in a row. Its rules stand in the \"health\" object of the configuration: interval_s, timeout_s, failure_threshold, success_threshold, passive_failure_threshold, startup_grace_s, jitter, latency_ms, memory_mb, cpu_percent, queue_length.",
 "settings":{"type":"object","properties":{},"additionalProperties":false},
 "rules":{"type":"object","additionalProperties":false,"properties":{

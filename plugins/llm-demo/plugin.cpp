@@ -161,7 +161,7 @@ class demo final : public llm {
 
 }  // namespace
 
-HOLDFAST_PLUGIN(demo, R"({"id":"llm-demo","kind":"llm","version":"0.1.0","abi":[1,1],"interfaces":["hf.llm/1"],
+HOLDFAST_PLUGIN(demo, R"({"id":"llm-demo","kind":"llm","version":"0.1.0","abi":[1,1],"interfaces":["hf.llm/1"],"needs":["hf.worker/1"],
 "description":"A demonstration model: offline, deterministic, no key. It understands simple requests and calls tools.",
 "settings":{"type":"object","properties":{
 "delay_ms":{"type":"integer","minimum":0,"maximum":60000,"default":15,"description":"Pause after each word"}},

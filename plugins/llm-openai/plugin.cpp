@@ -143,7 +143,8 @@ class openai final : public sdk::llm {
 HOLDFAST_PLUGIN(holdfast::llm_openai::openai, R"({
   "id": "llm-openai", "kind": "llm", "version": "0.1.0", "abi": [1, 1],
   "description": "Models behind the OpenAI Chat Completions protocol: OpenAI, llama-server, vLLM, LM Studio, OpenRouter, Groq, Bedrock and others",
-  "interfaces": ["hf.llm/1"],
+  "interfaces": ["hf.llm/1"],"needs":["hf.worker/1"],
+"check":{"settings":{"base_url":"${OPENAI_URL}","api_key":"sk-test","model":"contract-model"}},
   "settings": {"type": "object", "additionalProperties": false, "properties": {
     "base_url": {"type": "string", "default": "https://api.openai.com/v1", "description": "The address before /chat/completions."},
     "api_key": {"type": "string", "writeOnly": true, "description": "Sent as a bearer token. Not needed for most servers on this machine."},

@@ -180,7 +180,7 @@ class memory_store final : public store {
 
 }  // namespace
 
-HOLDFAST_PLUGIN(memory_store, R"({"id":"store-memory","kind":"store","version":"0.1.0","abi":[1,1],"interfaces":["hf.store/1"],
+HOLDFAST_PLUGIN(memory_store, R"({"id":"store-memory","kind":"store","version":"0.1.0","abi":[1,1],"interfaces":["hf.store/1"],"needs":[],
 "description":"Keeps sessions and settings in memory only: nothing survives a restart. For trials and tests.",
 "settings":{"type":"object","properties":{
 "max_mb":{"type":"integer","minimum":1,"maximum":1000000,"default":256,"description":"Writes are refused beyond this size, in MiB"}},

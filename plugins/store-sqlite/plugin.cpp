@@ -62,7 +62,8 @@ class sqlite_store final : public store {
 
 }  // namespace
 
-HOLDFAST_PLUGIN(sqlite_store, R"({"id":"store-sqlite","kind":"store","version":"0.1.0","abi":[1,1],"interfaces":["hf.store/1"],
+HOLDFAST_PLUGIN(sqlite_store, R"({"id":"store-sqlite","kind":"store","version":"0.1.0","abi":[1,1],"interfaces":["hf.store/1"],"needs":["hf.config/1","hf.worker/1"],
+"check":{"settings":{"path":"${DIR}/store.db"},"persistent":true},
 "description":"Keeps sessions and settings in one SQLite file. A write is answered when it is on the disk.",
 "settings":{"type":"object","properties":{
 "path":{"type":"string","description":"The file; relative paths start in the instance's data directory","default":"holdfast.db"},

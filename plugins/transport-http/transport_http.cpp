@@ -92,7 +92,8 @@ class http_transport final : public sdk::transport {
 HOLDFAST_PLUGIN(holdfast::transport_http::http_transport, R"({
   "id": "transport-http", "kind": "transport", "version": "0.1.0", "abi": [1, 1],
   "description": "MCP servers behind Streamable HTTP, with and without sessions",
-  "interfaces": ["hf.transport/1"],
+  "interfaces": ["hf.transport/1"],"needs":["hf.worker/1"],
+"check":{"config":{"url":"${ECHO_URL}"},"unreachable":{"url":"http://127.0.0.1:9/"}},
   "settings": {"type": "object", "additionalProperties": false, "properties": {
     "max_message_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "default": 4194304,
                           "description": "A longer message of a server fails its request."}}}

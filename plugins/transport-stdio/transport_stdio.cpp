@@ -125,7 +125,8 @@ class stdio_transport final : public sdk::transport {
 HOLDFAST_PLUGIN(holdfast::transport_stdio::stdio_transport, R"({
   "id": "transport-stdio", "kind": "transport", "version": "0.1.0", "abi": [1, 1],
   "description": "MCP servers as child processes: one JSON-RPC message to a line",
-  "interfaces": ["hf.transport/1"],
+  "interfaces": ["hf.transport/1"],"needs":["hf.process/1"],
+"check":{"config":{"command":"cat"},"unreachable":{"command":"/nonexistent/command"}},
   "settings": {"type": "object", "additionalProperties": false, "properties": {
     "max_line_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "default": 4194304,
                        "description": "A longer line of a server is dropped whole and reported."},

@@ -359,7 +359,8 @@ class tui_plugin final : public sdk::ui {
 }  // namespace holdfast::tui
 
 HOLDFAST_PLUGIN(holdfast::tui::tui_plugin, R"json({
-  "id": "ui-tui", "kind": "ui", "version": "0.1.0", "abi": [1, 1], "interfaces": ["hf.ui/1"],
+  "id": "ui-tui", "kind": "ui", "version": "0.1.0", "abi": [1, 1], "interfaces": ["hf.ui/1"],"needs":["hf.worker/1","hf.api/1","hf.events/1"],
+"check":{"starts":false},
   "description": "Chat in a terminal, line by line",
   "settings": {
     "type": "object", "additionalProperties": false,

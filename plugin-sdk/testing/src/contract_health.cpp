@@ -147,6 +147,30 @@ void time_that_stands_still_or_jumps_does_no_harm(bench& b) {
     h.observe(true, begin + 1'000'000 * second);
     h.verdict(begin + 2'000'000 * second);
 }
+void callers_of_other_ages_are_fine(bench& b) {
+    const auto instance = b.up();
+    ASSERT_TRUE(instance);
+    const auto* table = instance->ext<hf_health>(HF_EXT_HEALTH);
+    void* made = nullptr;
+    hf_error err = sdk::empty_error();
+    ASSERT_EQ(table->open(instance->self(), sdk::bytes(b.at().config), 1, begin, &made, &err), HF_OK) << err.message;
+    hf_health_verdict v;
+    std::memset(&v, 0x5a, sizeof v);
+    v.size = offsetof(hf_health_verdict, next_check_ns);
+    table->verdict(instance->self(), made, begin, &v);
+    EXPECT_EQ(v.state, HF_HEALTH_UNKNOWN);
+    EXPECT_EQ(v.next_check_ns, 0x5a5a5a5a5a5a5a5aLL) << "wrote beyond the caller's struct";
+    struct {
+        hf_health_sample now{};
+        unsigned char future[64];
+    } longer;
+    std::memset(longer.future, 0x5a, sizeof longer.future);
+    longer.now.size = sizeof longer;
+    longer.now.ok = 1, longer.now.now_ns = begin, longer.now.latency_ns = second / 100;
+    longer.now.memory_bytes = longer.now.cpu_percent = longer.now.queue_length = std::nan("");
+    table->observe(instance->self(), made, &longer.now);
+    table->close(instance->self(), made);
+}
 void bad_configurations_are_refused(bench& b) {
     const auto instance = b.up();
     ASSERT_TRUE(instance);
@@ -171,6 +195,7 @@ const std::vector<test>& health_tests() {
         {"the_same_samples_give_the_same_verdicts", &the_same_samples_give_the_same_verdicts},
         {"monitors_are_independent", &monitors_are_independent},
         {"time_that_stands_still_or_jumps_does_no_harm", &time_that_stands_still_or_jumps_does_no_harm},
+        {"callers_of_other_ages_are_fine", &callers_of_other_ages_are_fine},
         {"bad_configurations_are_refused", &bad_configurations_are_refused},
     };
     return all;

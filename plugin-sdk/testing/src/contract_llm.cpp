@@ -175,6 +175,12 @@ const std::vector<test>& llm_tests() {
         {"cancel_ends_a_chat_soon", &cancel_ends_a_chat_soon},
         {"chats_at_once_do_not_mix", &chats_at_once_do_not_mix},
         {"stop_completes_what_is_pending", &stop_completes_what_is_pending},
+        {"a_newer_caller_is_fine", &a_newer_caller_is_fine},
+        {"requests_are_not_kept", &requests_are_not_kept},
+        {"deadlines_are_honoured", &deadlines_are_honoured},
+        {"cancels_race_with_completions", &cancels_race_with_completions},
+        {"unknown_cancels_are_ignored", &unknown_cancels_are_ignored},
+        {"calls_after_stop_are_not_kept", &calls_after_stop_are_not_kept},
     };
     return all;
 }

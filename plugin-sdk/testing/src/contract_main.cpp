@@ -23,6 +23,15 @@ constexpr char usage[] =
 int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
     holdfast::testing::contract::plugin_case c;
+    // What the manifest says first; the options override it.
+    for (int i = 1; i < argc; ++i)
+        if (argv[i][0] != '-' && std::string_view(argv[i]).ends_with(".so")) {
+            try {
+                c = holdfast::testing::contract::case_of("", holdfast::testing::plugin_file(argv[i]).manifest());
+            } catch (const std::exception& e) {
+                return std::cerr << "holdfast-contract: " << e.what() << "\n", 1;
+            }
+        }
     for (int i = 1; i < argc; ++i) {
         const auto is = [&](const char* name) { return std::strcmp(argv[i], name) == 0; };
         std::string* const takes = is("--settings") ? &c.settings : is("--config") ? &c.config : is("--unreachable") ? &c.unreachable : nullptr;

@@ -240,7 +240,7 @@ void one_of_many_wins_a_seq(bench& b) {
 }
 
 void what_was_completed_survives_a_reopening(bench& b) {
-    if (!b.at().persistent) return;
+    if (!b.at().persistent) DOES_NOT_APPLY("it keeps nothing across instances");
     for (int life = 1; life <= 3; ++life) {
         active a(b);
         ASSERT_TRUE(a);
@@ -290,6 +290,12 @@ const std::vector<test>& store_tests() {
         {"one_of_many_wins_a_seq", &one_of_many_wins_a_seq},
         {"what_was_completed_survives_a_reopening", &what_was_completed_survives_a_reopening},
         {"stop_completes_what_is_pending", &stop_completes_what_is_pending},
+        {"a_newer_caller_is_fine", &a_newer_caller_is_fine},
+        {"requests_are_not_kept", &requests_are_not_kept},
+        {"deadlines_are_honoured", &deadlines_are_honoured},
+        {"cancels_race_with_completions", &cancels_race_with_completions},
+        {"unknown_cancels_are_ignored", &unknown_cancels_are_ignored},
+        {"calls_after_stop_are_not_kept", &calls_after_stop_are_not_kept},
     };
     return all;
 }

@@ -1,13 +1,12 @@
 #pragma once
 // What the contract suites share.
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
-#include "holdfast/testing/contract.hpp"
+#include "expect.hpp"
+#include "holdfast/testing/checks.hpp"
 #include "holdfast/testing/loader.hpp"
 
 namespace holdfast::testing::contract {
@@ -26,6 +25,7 @@ class bench {
     std::unique_ptr<plugin_instance> make(std::string id, fake_host_options options);
     /// One that is active. Fails the test otherwise (and returns null).
     std::unique_ptr<plugin_instance> up(std::string id = "contract");
+    std::unique_ptr<plugin_instance> up(fake_host_options options);
     fake_host_options options(std::string id = "contract") const;
 
   private:
@@ -34,20 +34,27 @@ class bench {
     std::string dir_;
 };
 
-using body = void (*)(bench&);
 struct test {
     const char* name;
-    body run;
+    void (*run)(bench&);
 };
-void add_tests(const char* suite, const std::vector<test>& tests, const plugin_case& c, const std::shared_ptr<plugin_file>& f);
 
 const std::vector<test>& lifecycle_tests();
+const std::vector<test>& host_tests();  // what every plugin owes its host and its process
 const std::vector<test>& llm_tests();
 const std::vector<test>& store_tests();
 const std::vector<test>& transport_tests();
 const std::vector<test>& ui_tests();
 const std::vector<test>& breaker_tests();
 const std::vector<test>& health_tests();
+
+// For every kind with submit and cancel (contract_calls.cpp).
+void a_newer_caller_is_fine(bench& b);
+void requests_are_not_kept(bench& b);
+void deadlines_are_honoured(bench& b);
+void cancels_race_with_completions(bench& b);
+void unknown_cancels_are_ignored(bench& b);
+void calls_after_stop_are_not_kept(bench& b);
 
 /// No broken completion rules; `what` names the call in the failure.
 void expect_faultless(const call_probe& p, const std::string& what);

@@ -1,5 +1,6 @@
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "contract_suite.hpp"
 #include "holdfast/ext/transport.h"
@@ -14,9 +15,14 @@ class connection {
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
 
-    sdk::status open(const std::string& config) {
-        hf_transport_sink sink{};
-        sink.size = sizeof sink;
+    sdk::status open(std::string_view config, bool newer = false) {
+        struct {
+            hf_transport_sink now{};
+            unsigned char future[64];
+        } longer;
+        std::memset(longer.future, 0x5a, sizeof longer.future);
+        hf_transport_sink& sink = longer.now;
+        sink.size = newer ? sizeof longer : sizeof sink;
         sink.ctx = this;
         sink.on_open = [](void* c, hf_bytes info) { at(c).note("open", std::string(sdk::view(info))); };
         sink.on_message = [](void* c, hf_bytes m) { at(c).note("message", std::string(sdk::view(m))); };
@@ -205,6 +211,81 @@ void connections_do_not_mix(bench& b) {
     }
 }
 
+void a_newer_sink_is_fine(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    connection c(*p, 1);
+    ASSERT_TRUE(c.open(b.at().config, true).ok());
+    ASSERT_TRUE(c.wait_open()) << c.why.message;
+    ASSERT_TRUE(c.send(request(1)).ok());
+    ASSERT_TRUE(c.wait_messages(1));
+    c.close();
+    ASSERT_TRUE(c.wait_closed());
+    expect_faultless(c);
+}
+
+void the_configuration_is_not_kept(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    connection c(*p, 1);
+    lent_text config(b.at().config);
+    const auto s = c.open(config.text());
+    config.take_back();  // reading it from now on is a segmentation fault
+    ASSERT_TRUE(s.ok()) << s.message;
+    ASSERT_TRUE(c.wait_open()) << c.why.message;
+    ASSERT_TRUE(c.send(request(1)).ok());
+    ASSERT_TRUE(c.wait_messages(1));
+    c.close();
+    ASSERT_TRUE(c.wait_closed());
+}
+
+void garbage_messages_do_no_harm(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    connection c(*p, 1);
+    ASSERT_TRUE(c.open(b.at().config).ok());
+    ASSERT_TRUE(c.wait_open()) << c.why.message;
+    for (const std::string& text : {std::string(), std::string("{"), std::string("\xff\xfe"), std::string("a\nb\r\nc"), std::string("x\0y", 3), std::string(1 << 20, '[')})
+        c.send(text);  // whatever it makes of them
+    c.close();
+    ASSERT_TRUE(c.wait_closed());
+    expect_faultless(c);
+}
+
+void closing_races_with_sending(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    for (std::uint64_t round = 1; round <= 10; ++round) {
+        connection c(*p, round);
+        ASSERT_TRUE(c.open(b.at().config).ok());
+        ASSERT_TRUE(c.wait_open()) << c.why.message;
+        std::vector<std::thread> senders;
+        for (int t = 0; t < 3; ++t)
+            senders.emplace_back([&c, t] {
+                for (int i = 0; i < 50; ++i)
+                    if (!c.send(request(t * 100 + i)).ok()) return;
+            });
+        c.close();
+        for (auto& s : senders) s.join();
+        ASSERT_TRUE(c.wait_closed());
+        expect_faultless(c);
+    }
+}
+
+void nothing_is_kept_after_stop(bench& b) {
+    const auto p = b.up();
+    ASSERT_TRUE(p);
+    connection before(*p, 1);
+    ASSERT_TRUE(before.open(b.at().config).ok());
+    ASSERT_TRUE(before.wait_open()) << before.why.message;
+    p->quiesce();
+    p->stop();
+    EXPECT_TRUE(before.wait_closed());
+    EXPECT_FALSE(before.send(request(1)).ok()) << "a message was accepted on a connection that stop has closed";
+    p->down();
+    expect_faultless(before);
+}
+
 void stop_closes_every_connection(bench& b) {
     auto p = b.up();
     ASSERT_TRUE(p);
@@ -235,6 +316,11 @@ const std::vector<test>& transport_tests() {
         {"bad_configurations_are_refused", &bad_configurations_are_refused},
         {"an_unreachable_peer_is_told", &an_unreachable_peer_is_told},
         {"connections_do_not_mix", &connections_do_not_mix},
+        {"a_newer_sink_is_fine", &a_newer_sink_is_fine},
+        {"the_configuration_is_not_kept", &the_configuration_is_not_kept},
+        {"garbage_messages_do_no_harm", &garbage_messages_do_no_harm},
+        {"closing_races_with_sending", &closing_races_with_sending},
+        {"nothing_is_kept_after_stop", &nothing_is_kept_after_stop},
         {"stop_closes_every_connection", &stop_closes_every_connection},
     };
     return all;

@@ -40,7 +40,7 @@ void describe_before_and_after_start(bench& b) {
 }
 
 void start_without_a_terminal_fails_plainly(bench& b) {
-    if (b.at().starts) return;
+    if (b.at().starts) DOES_NOT_APPLY("it can start here");
     auto p = b.make();
     ASSERT_TRUE(p->create().ok());
     ASSERT_TRUE(p->init().ok());
@@ -79,8 +79,63 @@ void state_is_handed_over(bench& b) {
     }
 }
 
+void a_successor_exports_what_it_was_given(bench& b) {
+    if (!b.at().starts) DOES_NOT_APPLY("it cannot start here");
+    json given;
+    {
+        auto p = b.up("first");
+        ASSERT_TRUE(p);
+        const auto e = ask(*p, p->ext<hf_ui>(HF_EXT_UI)->export_state);
+        ASSERT_TRUE(e->status.ok()) << e->status.message;
+        given = e->value;
+        p->down();
+    }
+    auto p = b.make("second");
+    ASSERT_TRUE(p->create().ok());
+    ASSERT_TRUE(p->init().ok());
+    hf_error err = sdk::empty_error();
+    const std::string text = given.dump();
+    lent_text state(text);
+    const auto code = p->ext<hf_ui>(HF_EXT_UI)->import_state(p->self(), sdk::bytes(state.text()), &err);
+    state.take_back();
+    ASSERT_TRUE(code == HF_OK) << err.message;
+    const auto s = p->start();
+    ASSERT_TRUE(s.ok()) << s.message;
+    const auto again = ask(*p, p->ext<hf_ui>(HF_EXT_UI)->export_state);
+    ASSERT_TRUE(again->status.ok()) << again->status.message;
+    if (given.contains("session")) {
+        EXPECT_EQ(again->value.value("session", json()), given["session"]) << "the successor talks in another session";
+    }
+    for (const auto& [key, value] : given.items()) {
+        EXPECT_TRUE(again->value.contains(key)) << "\"" << key << "\" was lost";
+    }
+}
+
+void a_newer_buffer_is_fine(bench& b) {
+    auto p = b.make();
+    ASSERT_TRUE(p->create().ok());
+    ASSERT_TRUE(p->init().ok());
+    struct {
+        hf_buf now{};
+        unsigned char future[64];
+    } longer;
+    std::memset(longer.future, 0x5a, sizeof longer.future);
+    longer.now.size = sizeof longer;
+    hf_error err = sdk::empty_error();
+    ASSERT_EQ(p->ext<hf_ui>(HF_EXT_UI)->describe(p->self(), &longer.now, &err), HF_OK) << err.message;
+    EXPECT_TRUE(json::parse(sdk::view(hf_bytes{longer.now.data, longer.now.length}), nullptr, false).is_object());
+    if (longer.now.release) longer.now.release(&longer.now);
+}
+
+void errors_can_be_left_out(bench& b) {
+    auto p = b.make();
+    ASSERT_TRUE(p->create().ok());
+    ASSERT_TRUE(p->init().ok());
+    for (const char* garbage : {"", "{", "[]", "\xff"}) p->ext<hf_ui>(HF_EXT_UI)->import_state(p->self(), sdk::bytes(garbage), nullptr);
+}
+
 void start_again_after_stop_takes_the_same_place(bench& b) {
-    if (!b.at().starts) return;
+    if (!b.at().starts) DOES_NOT_APPLY("it cannot start here");
     for (int i = 0; i < 3; ++i) {
         auto p = b.up();
         ASSERT_TRUE(p) << "life " << i + 1;
@@ -95,6 +150,9 @@ const std::vector<test>& ui_tests() {
         {"describe_before_and_after_start", &describe_before_and_after_start},
         {"start_without_a_terminal_fails_plainly", &start_without_a_terminal_fails_plainly},
         {"state_is_handed_over", &state_is_handed_over},
+        {"a_successor_exports_what_it_was_given", &a_successor_exports_what_it_was_given},
+        {"a_newer_buffer_is_fine", &a_newer_buffer_is_fine},
+        {"errors_can_be_left_out", &errors_can_be_left_out},
         {"start_again_after_stop_takes_the_same_place", &start_again_after_stop_takes_the_same_place},
     };
     return all;

@@ -95,6 +95,7 @@ const void* get_ext(void* c, hf_str raw_id) {
     const std::string_view id = sdk::view(raw_id);
     if (std::find(h.options.without.begin(), h.options.without.end(), id) != h.options.without.end()) return nullptr;
     if (id == HF_EXT_LOG) return &log_table;
+    if (h.options.failing) return impl::failing_table(id);
     if (id == HF_EXT_METRICS) return &metrics_table;
     if (id == HF_EXT_CONFIG) return &config_table;
     if (id == HF_EXT_API) return &api_table;
@@ -113,12 +114,13 @@ fake_host::impl::impl(fake_host_options o) : options(std::move(o)), level(option
         std::string dir = (std::filesystem::temp_directory_path() / "holdfast-test-XXXXXX").string();
         if (::mkdtemp(dir.data())) options.data_dir = dir, own_dir = true;
     }
-    abi.size = sizeof abi;
-    abi.abi = HF_ABI_VERSION;
-    abi.ctx = this;
-    abi.log_level = &level;
-    abi.instance_id = sdk::str(options.instance_id);
-    abi.get_ext = &get_ext;
+    std::memset(abi.future, 0x5a, sizeof abi.future);
+    abi.now.size = options.newer ? sizeof abi : sizeof abi.now;
+    abi.now.abi = HF_ABI_VERSION;
+    abi.now.ctx = this;
+    abi.now.log_level = &level;
+    abi.now.instance_id = sdk::str(options.instance_id);
+    abi.now.get_ext = &get_ext;
 }
 fake_host::impl::~impl() {
     std::error_code ignored;
@@ -128,7 +130,8 @@ fake_host::impl::~impl() {
 fake_host::fake_host(fake_host_options options) : impl_(std::make_unique<impl>(std::move(options))) {}
 fake_host::~fake_host() { revoke(); }
 
-const hf_host* fake_host::abi() const { return &impl_->abi; }
+const hf_host* fake_host::abi() const { return &impl_->abi.now; }
+std::size_t fake_host::threads() const { return impl_->workers.threads() + impl_->timers.threads() + impl_->processes.threads(); }
 const std::string& fake_host::data_dir() const { return impl_->options.data_dir; }
 void fake_host::set_log_level(std::int32_t level) { impl_->level = level; }
 

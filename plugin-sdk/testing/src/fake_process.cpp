@@ -269,6 +269,10 @@ std::int32_t fake_processes::stats(std::uint64_t id, hf_buf* out, hf_error* err)
     });
 }
 
+std::size_t fake_processes::threads() const {
+    std::lock_guard lock(mutex_);
+    return children_.size();
+}
 std::size_t fake_processes::running() const {
     std::lock_guard lock(mutex_);
     std::size_t n = 0;

@@ -95,6 +95,11 @@ std::int32_t fake_workers::wake(std::string_view name) {
     return HF_E_NOT_FOUND;
 }
 
+std::size_t fake_workers::threads() const {
+    std::lock_guard lock(mutex_);
+    return static_cast<std::size_t>(std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w->thread.joinable(); }));
+}
+
 worker_report fake_workers::report(const worker& w) {
     return {w.name, w.restart, w.last_message, w.running, w.ctl.incarnation, w.last_code, __atomic_load_n(&w.beat, __ATOMIC_RELAXED)};
 }

@@ -29,6 +29,7 @@ class fake_workers {
     std::int32_t stop(std::string_view name, hf_error* err);
     std::int32_t wake(std::string_view name);
     std::vector<worker_report> reports() const;
+    std::size_t threads() const;
     bool restart(std::string_view name);
     bool wait_for(std::string_view name, const std::function<bool(const worker_report&)>& is, milliseconds timeout) const;
     std::vector<std::string> stop_all();  ///< joins; the names of those that were running
@@ -55,6 +56,7 @@ class fake_timers {
     std::size_t pending() const;
     std::size_t cancel_all();
     static const hf_timer* table();
+    std::size_t threads() const { return manual_ ? 0 : 1; }
 
   private:
     struct entry {
@@ -84,6 +86,7 @@ class fake_processes {
     void stop(std::uint64_t id, std::uint32_t grace_ms);
     std::int32_t stats(std::uint64_t id, hf_buf* out, hf_error* err);
     std::size_t running() const;
+    std::size_t threads() const;  ///< one per child that was ever started
     std::size_t kill_all();  ///< how many were running; returns when all have been reaped
     static const hf_process* table();
 
@@ -127,7 +130,10 @@ struct fake_host::impl {
     fake_host_options options;
     bool own_dir = false;
     volatile std::int32_t level;
-    hf_host abi{};
+    struct {
+        hf_host now{};
+        unsigned char future[64];
+    } abi;
     fake_workers workers;
     fake_timers timers;
     fake_processes processes;
@@ -140,6 +146,7 @@ struct fake_host::impl {
     std::map<std::string, std::function<api_reply(const std::string&)>, std::less<>> scripts;
     std::vector<std::string> api_calls;
 
+    static const void* failing_table(std::string_view id);
     static impl& of(void* ctx) { return *static_cast<impl*>(ctx); }
 };
 

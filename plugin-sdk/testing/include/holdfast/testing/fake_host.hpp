@@ -23,6 +23,8 @@ struct fake_host_options {
     std::int32_t log_level = HF_LOG_TRACE;
     std::string data_dir;           ///< empty: a temporary directory, removed with the host
     std::vector<std::string> without;  ///< host interfaces this host does not have, e.g. "hf.metrics/1"
+    bool failing = false;  ///< every function of every host interface that can fail does
+    bool newer = false;    ///< hf_host is longer than this SDK knows, as that of a later host
 };
 
 struct logged {
@@ -50,6 +52,7 @@ class fake_host {
     fake_host& operator=(const fake_host&) = delete;
 
     const hf_host* abi() const;
+    std::size_t threads() const;  ///< how many threads of this process are this host's: workers, timers, processes
     const std::string& data_dir() const;
     void set_log_level(std::int32_t level);
 
