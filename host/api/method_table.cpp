@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cstdlib>
 
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 #include "kernel/config/schema.hpp"
 
 namespace holdfast::api {
@@ -45,7 +45,7 @@ void method_table::call(const identity& who, const std::string& name, json param
     if (!m) {
         std::vector<std::string> names;
         for (const auto& [n, ignored] : methods_) names.push_back(n);
-        const std::string close = config::nearest(name, names);
+        const std::string close = nearest(name, names);
         return done(fail(errc::not_found, "no method '" + name + "'" + (close.empty() ? ": GET /api/v1/openapi.json lists them" : ": did you mean '" + close + "'?")));
     }
     if (who.rights < m->needs)

@@ -7,7 +7,7 @@
 #include "app/commands.hpp"
 #include "app/paths.hpp"
 #include "app/plugin_tools.hpp"
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 
 namespace holdfast::app {
 namespace {
@@ -220,7 +220,7 @@ int run_command_line(int argc, char** argv) {
     add_everything(app, p);
     const std::vector<std::string> names = command_names(app);
     if (const std::string unknown = unknown_command(names, argc, argv); !unknown.empty()) {
-        const std::string close = config::nearest(unknown, names);
+        const std::string close = nearest(unknown, names);
         std::cerr << "holdfast: there is no command '" << unknown << "'" << (close.empty() ? ": holdfast --help lists them" : ": did you mean '" + close + "'?") << "\n";
         return exit_usage;
     }

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "app/paths.hpp"
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 #include "kernel/plugins/plugin_set.hpp"
 #include "kernel/plugins/verify.hpp"
 #include "servers/server_set.hpp"
@@ -230,7 +230,7 @@ class name_rules {
     }
     static void check_adapter(const std::string& at, const std::string& id, const std::vector<std::string>& adapters, found_list& found) {
         if (std::find(adapters.begin(), adapters.end(), id) != adapters.end()) return;
-        const std::string close = config::nearest(id, adapters);
+        const std::string close = nearest(id, adapters);
         found.push_back({at, "no llm plugin is named '" + id + "' under /plugins" + (close.empty() ? "" : ": did you mean '" + close + "'?"), false});
     }
     static std::string default_use(const std::string& section) {
@@ -250,7 +250,7 @@ class name_rules {
         std::vector<std::string> names;
         for (const auto& [id, k] : kinds_)
             if (k == kind) names.push_back(id);
-        const std::string close = config::nearest(use, names);
+        const std::string close = nearest(use, names);
         std::string all;
         for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
         found.push_back({at + "/use", "no " + kind + " plugin '" + use + "' on the search path" + (close.empty() ? ": found are " + all : ": did you mean '" + close + "'?"), false});

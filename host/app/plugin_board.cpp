@@ -4,7 +4,7 @@
 
 #include "app/logging.hpp"
 #include "holdfast/ext/ui.h"
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 #include "kernel/plugins/call_port.hpp"
 
 namespace holdfast::app {
@@ -190,7 +190,7 @@ std::vector<std::string> plugin_board::apply(std::map<std::string, wanted_plugin
 result<wanted_plugin> plugin_board::find(const std::string& id) const {
     std::lock_guard lock(mutex_);
     if (auto it = wanted_.find(id); it != wanted_.end()) return it->second;
-    const std::string close = config::nearest(id, order_);
+    const std::string close = nearest(id, order_);
     std::string all;
     for (const std::string& n : order_) all += (all.empty() ? "" : ", ") + n;
     return fail(errc::not_found, "no plugin '" + id + "'" + (close.empty() ? ": configured are " + all : ": did you mean '" + close + "'?"));

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 
 namespace holdfast::config {
 namespace {

@@ -3,7 +3,7 @@
 #include <regex>
 
 #include "kernel/config/located_json.hpp"
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 
 namespace holdfast::config {
 namespace {

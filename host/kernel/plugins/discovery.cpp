@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <set>
 
+#include "kernel/core/nearest.hpp"
+
 namespace holdfast::plugins {
 namespace {
 
@@ -31,20 +33,6 @@ std::vector<std::string> plugin_files(const std::string& directory) {
     return out;
 }
 
-std::size_t distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0]++;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t up = row[j];
-            row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-            diagonal = up;
-        }
-    }
-    return row[b.size()];
-}
-
 }  // namespace
 
 discovery::discovery(std::vector<std::string> directories, bool use_environment) {
@@ -67,21 +55,19 @@ result<std::string> discovery::find(const std::string& use, const std::string& b
         if (stat(path.c_str(), &st) != 0) return fail(errc::not_found, "there is no plugin file " + path);
         return path;
     }
-    std::string nearest, searched;
-    std::size_t best = 4;  // further away is no typing mistake
+    std::string searched;
+    std::vector<std::string> known;
     for (const auto& dir : directories_) {
         for (const std::string& name : {"lib" + use + ".so", use + ".so"}) {
             struct stat st {};
             if (stat((dir + "/" + name).c_str(), &st) == 0) return dir + "/" + name;
         }
-        for (const auto& file : plugin_files(dir)) {
-            const auto id = id_of(file);
-            if (const auto d = distance(use, id); d < best) best = d, nearest = id;
-        }
+        for (const auto& file : plugin_files(dir)) known.push_back(id_of(file));
         searched += (searched.empty() ? "" : ", ") + dir;
     }
+    const std::string close = nearest(use, known);
     return fail(errc::not_found, "no plugin '" + use + "' in " + (searched.empty() ? "an empty search path" : searched) +
-                                     (nearest.empty() ? "" : "; did you mean '" + nearest + "'?"));
+                                     (close.empty() ? "" : "; did you mean '" + close + "'?"));
 }
 
 std::vector<found_plugin> discovery::list() const {

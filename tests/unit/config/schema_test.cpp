@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 #include "kernel/config/schema.hpp"
 
 namespace holdfast::config {

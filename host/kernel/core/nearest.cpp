@@ -1,10 +1,10 @@
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 
 #include <algorithm>
 #include <cctype>
 #include <numeric>
 
-namespace holdfast::config {
+namespace holdfast {
 namespace {
 
 /// Optimal string alignment distance, ASCII case ignored: a transposition counts as one edit.
@@ -39,4 +39,4 @@ std::string nearest(std::string_view given, const std::vector<std::string>& cand
     return best;
 }
 
-}  // namespace holdfast::config
+}  // namespace holdfast
