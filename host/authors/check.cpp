@@ -6,7 +6,7 @@
 #include "authors/child_run.hpp"
 #include "authors/file_checks.hpp"
 #include "holdfast/abi/base.h"
-#include "kernel/config/nearest.hpp"
+#include "kernel/core/nearest.hpp"
 
 namespace holdfast::authors {
 namespace {
@@ -165,7 +165,7 @@ result<check_report> check_plugin(const check_options& o, const std::function<vo
             }
     }
     if (report.results.empty()) {
-        const std::string close = config::nearest(o.only, names);
+        const std::string close = nearest(o.only, names);
         return fail(errc::invalid_argument, "there is no check called '" + o.only + "'" + (close.empty() ? "" : ": did you mean '" + close + "'?"));
     }
     return report;
