@@ -313,7 +313,11 @@ TEST(A3, stopping_ten_thousand_dynamic_children_is_quick) {
 TEST(supervisor, on_the_pool_crashes_from_many_threads_are_all_recovered) {
     pool_runtime rt({.threads = 4});
     name_registry names;
-    auto s = supervisor::start(rt, "root", quick_options(strategy::one_for_one, &names), list(worker_spec("a"), worker_spec("b"), worker_spec("c")));
+    ref<supervisor> s;
+    const auto up = await<void>(seconds(20), [&](auto done) {
+        s = supervisor::start(rt, "root", quick_options(strategy::one_for_one, &names), list(worker_spec("a"), worker_spec("b"), worker_spec("c")), std::move(done));
+    });
+    ASSERT_TRUE(up) << up.error().message;
     std::vector<std::thread> threads;
     std::atomic<int> crashed{0};
     for (const char* id : {"a", "b", "c"})
