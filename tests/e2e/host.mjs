@@ -55,7 +55,7 @@ const stat = (pid) => {
   try {
     const text = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
     const rest = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { pid, state: rest[0], parent: Number(rest[1]), started: rest[19], name: text.slice(text.indexOf('(') + 1, text.lastIndexOf(')')) };
+    return { pid, state: rest[0], parent: Number(rest[1]), started: rest[19], tells: Number(rest[35]), name: text.slice(text.indexOf('(') + 1, text.lastIndexOf(')')) };
   } catch {
     return null;
   }
@@ -68,7 +68,8 @@ export const alive = (pid) => {
   return s !== null && s.state !== 'Z' && s.state !== 'X';
 };
 
-/// Every process below `pid`, zombies included.
+/// Every process below `pid`, zombies included. A child whose end is no SIGCHLD is none of the program's own: LeakSanitizer reads the
+/// memory of a program that ends from one.
 export function descendants(pid) {
   const all = allPids().map(stat).filter(Boolean);
   const out = [];
@@ -76,7 +77,7 @@ export function descendants(pid) {
   while (more.length > 0) {
     const parent = more.pop();
     for (const s of all)
-      if (s.parent === parent) {
+      if (s.parent === parent && s.tells === os.constants.signals.SIGCHLD) {
         out.push(s);
         more.push(s.pid);
       }
