@@ -2,6 +2,7 @@
 option(HOLDFAST_TESTS "Build the tests" ON)
 option(HOLDFAST_BENCH "Build the benchmarks (Google Benchmark)" OFF)
 set(HOLDFAST_SANITIZE "" CACHE STRING "Comma-separated sanitizers: address,undefined or thread")
+set(HOLDFAST_PATIENCE 1 CACHE STRING "How much longer tests may take: sanitizers slow programs down")
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
@@ -23,6 +24,15 @@ target_link_libraries(holdfast_build INTERFACE Threads::Threads ${CMAKE_DL_LIBS}
 if(HOLDFAST_SANITIZE)
   target_compile_options(holdfast_build INTERFACE -fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=undefined)
   target_link_options(holdfast_build INTERFACE -fsanitize=${HOLDFAST_SANITIZE})
+  # Every program carries the sanitizer's options; tests/sanitizers/run.sh looks at the reports.
+  set(reports ${CMAKE_BINARY_DIR}/sanitizer-reports)
+  file(MAKE_DIRECTORY ${reports})
+  find_program(HOLDFAST_SYMBOLIZER NAMES llvm-symbolizer HINTS /usr/lib/llvm-19/bin)
+  add_library(holdfast_sanitizer_options OBJECT ${CMAKE_SOURCE_DIR}/tests/sanitizers/options.cpp)
+  target_compile_definitions(holdfast_sanitizer_options PRIVATE HOLDFAST_SANITIZER_DIR="${CMAKE_SOURCE_DIR}/tests/sanitizers"
+      HOLDFAST_SANITIZER_REPORTS="${reports}" HOLDFAST_SYMBOLIZER="$<IF:$<BOOL:${HOLDFAST_SYMBOLIZER}>,${HOLDFAST_SYMBOLIZER},>")
+  target_sources(holdfast_build INTERFACE
+      $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:$<TARGET_OBJECTS:holdfast_sanitizer_options>>)
 endif()
 
 # One precompiled header for everything in host/ and plugins/: the standard headers and nlohmann/json.

@@ -23,7 +23,7 @@ export async function openPage(browser, options = {}) {
   page.on('console', (message) => {
     if (message.type() === 'error') page.problems.push(`console: ${message.text()}`);
   });
-  page.setDefaultTimeout(Number(process.env.BROWSER_TIMEOUT_MS) || 20000);
+  page.setDefaultTimeout(Number(process.env.BROWSER_TIMEOUT_MS) || 20000 * (process.env.HOLDFAST_PATIENCE ?? 1));
   return page;
 }
 

@@ -1,8 +1,8 @@
 // One session that keeps talking: sends a message until it is acknowledged, lets its tool call run, waits for the end of the turn.
 import { ApiError, Lost } from "./control.mjs";
-import { now, sleep } from "./tally.mjs";
+import { now, patience, sleep } from "./tally.mjs";
 
-const stalled_ms = 4000; // without a word of the session while it is not idle
+const stalled_ms = 4000 * patience; // without a word of the session while it is not idle
 
 export class Chatter {
   constructor(name, host, tally, random, approved) {

@@ -6,12 +6,12 @@ import { Chatter } from "./chatter.mjs";
 import { Host } from "./host.mjs";
 import { Keeper } from "./keeper.mjs";
 import { alive, kill9 } from "./processes.mjs";
-import { Tally, now, random_from, sleep, until } from "./tally.mjs";
+import { Tally, now, patience, random_from, sleep, until } from "./tally.mjs";
 import { check_counter, check_ledger, check_messages, whole_history, whole_journal } from "./verify.mjs";
 
-const serving_median_ms = 1000, serving_most_ms = 3000; // the goal on an idle machine is 1 s; shared ones are noisy
-const orphan_ms = 1000;
-const after_guardian_ms = 15_000; // the host's own time for an orderly stop
+const serving_median_ms = 1000 * patience, serving_most_ms = 3000 * patience; // the goal on an idle machine is 1 s; shared ones are noisy
+const orphan_ms = 1000 * patience;
+const after_guardian_ms = 15_000 * patience; // the host's own time for an orderly stop
 const round_kills = 4;            // kills through which one approval stays pending
 
 const { values, positionals } = parseArgs({
@@ -131,7 +131,7 @@ async function one_kill(n) {
 
 async function settle() {
   for (const c of chatters) c.stop();
-  await Promise.race([Promise.all(talks), sleep(60_000).then(() => { throw new Error("the sessions do not come to rest: " + chatters.filter((c) => c.state !== "idle").map((c) => `${c.name} ${c.state}`).join(", ")); })]);
+  await Promise.race([Promise.all(talks), sleep(60_000 * patience).then(() => { throw new Error("the sessions do not come to rest: " + chatters.filter((c) => c.state !== "idle").map((c) => `${c.name} ${c.state}`).join(", ")); })]);
   await keeper.answer_and_complete();
 }
 

@@ -5,7 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { Control, Lost } from "./control.mjs";
 import { alive, children, family } from "./processes.mjs";
-import { now, sleep, until } from "./tally.mjs";
+import { now, patience, sleep, until } from "./tally.mjs";
 
 export class Host {
   constructor(build) {
@@ -51,7 +51,7 @@ export class Host {
 
   /** A connection on which `host.info` has been answered by another process than `before`. */
   async connect(deadline_ms, before = 0) {
-    const end = now() + deadline_ms;
+    const end = now() + deadline_ms * patience;
     for (;;) {
       let control = null;
       try {
@@ -94,7 +94,7 @@ export class Host {
     const left = this.guardian.exitCode === null ? this.family() : [];
     this.detach();
     this.guardian.kill("SIGTERM");
-    const how = await Promise.race([this.guardian_ended, sleep(30_000).then(() => null)]);
+    const how = await Promise.race([this.guardian_ended, sleep(30_000 * patience).then(() => null)]);
     if (how === null) for (const p of left) if (alive(p)) process.kill(p.pid, "SIGKILL");
     return { how, left: left.filter(alive) };
   }

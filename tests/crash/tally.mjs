@@ -50,8 +50,11 @@ export function random_from(seed) {
   };
 }
 
+/** Builds with sanitizers are slower: multiplies deadlines. Set by ctest (HOLDFAST_PATIENCE). */
+export const patience = Number(process.env.HOLDFAST_PATIENCE ?? 1);
+
 export async function until(what, deadline_ms, every_ms, probe) {
-  const end = now() + deadline_ms;
+  const end = now() + deadline_ms * patience;
   for (;;) {
     const found = await probe();
     if (found) return found;
