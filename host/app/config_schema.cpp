@@ -77,6 +77,8 @@ constexpr const char* schema_text = R"json({
       "permission_timeout_s": {"type": "number", "minimum": 1, "maximum": 86400},
       "stream_idle_s": {"type": "number", "minimum": 1, "maximum": 3600},
       "tool_timeout_s": {"type": "number", "minimum": 1, "maximum": 86400},
+      "server_wait_s": {"type": "number", "minimum": 0, "maximum": 3600,
+                        "description": "The model is not asked before servers that were configured so recently have come up or failed their first attempt; 0: it never waits"},
       "keep_events_s": {"type": "number", "minimum": 0, "maximum": 86400,
                         "description": "How long after a session came to rest its newest events are kept in memory for clients that attach again"},
       "hibernate_after_s": {"type": "number", "minimum": 0},

@@ -42,10 +42,11 @@ json row_of(const server_snapshot& s, steady_time now, wall_time wall);
 /// Second owners: the set's map, the actor's incarnations, messages under way. [any thread]
 class server_record {
   public:
-    server_record(std::shared_ptr<const server_spec> spec, std::uint32_t ordinal)
-        : name(spec->name), ordinal(ordinal), spec_(std::move(spec)) {}
+    server_record(std::shared_ptr<const server_spec> spec, std::uint32_t ordinal, steady_time now)
+        : name(spec->name), introduced(now), ordinal(ordinal), spec_(std::move(spec)) {}
 
     const std::string name;
+    const steady_time introduced;
     const std::uint32_t ordinal;  ///< never reused; upper half of its calls' ids
 
     std::shared_ptr<const server_spec> spec() const;

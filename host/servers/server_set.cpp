@@ -1,5 +1,6 @@
 #include "servers/server_set.hpp"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <set>
@@ -34,6 +35,8 @@ struct server_set::impl : std::enable_shared_from_this<impl> {
     std::set<std::string> leaving;   ///< children being stopped; a new one of that name waits
     supervise::ref<supervise::supervisor> parent;
     std::uint32_t next_ordinal = 1;
+    const steady_time made = rt().now();
+    bool applied = false;            ///< a configuration has been
     json breaker, health;            ///< the global objects
 
     supervise::runtime& rt() { return *context->options.runtime; }
@@ -112,7 +115,7 @@ struct server_set::impl : std::enable_shared_from_this<impl> {
         {
             std::lock_guard lock(mutex);
             if (records.size() >= max_servers) return fail(errc::overloaded, "there are " + std::to_string(max_servers) + " servers already");
-            auto record = std::make_shared<server_record>(std::move(spec), next_ordinal++);
+            auto record = std::make_shared<server_record>(std::move(spec), next_ordinal++, rt().now());
             records.emplace(name, record);
             by_ordinal.emplace(record->ordinal, record);
         }
@@ -225,6 +228,10 @@ result<std::vector<std::string>> server_set::apply(const json& config) {
         if (auto ok = impl_->introduce(spec); !ok) return tl::unexpected(ok.error());
         touched.push_back(name);
     }
+    {
+        std::lock_guard lock(impl_->mutex);
+        impl_->applied = true;
+    }
     std::sort(touched.begin(), touched.end());
     return touched;
 }
@@ -320,6 +327,24 @@ json server_set::counts() const {
 std::vector<std::string> server_set::names() const {
     std::vector<std::string> out;
     for (const auto& r : impl_->all()) out.push_back(r->name);
+    return out;
+}
+
+std::vector<std::string> server_set::first_attempts(const std::vector<std::string>& only, milliseconds patience) const {
+    const steady_time now = impl_->rt().now();
+    {
+        std::lock_guard lock(impl_->mutex);
+        if (!impl_->applied) return now - impl_->made < patience ? std::vector<std::string>{"*"} : std::vector<std::string>{};
+    }
+    std::vector<std::string> out;
+    for (const auto& r : impl_->all()) {
+        if (now - r->introduced >= patience || (!only.empty() && std::find(only.begin(), only.end(), r->name) == only.end())) continue;
+        const auto s = r->snapshot();
+        const bool spoken = s && (s->state.now == status::healthy ? r->part() != nullptr
+                                                                  : s->state.now != status::disconnected || s->state.failures > 0 ||
+                                                                        s->state.disabled != disabled_by::nobody || s->starts > 1);
+        if (!spoken) out.push_back(r->name);
+    }
     return out;
 }
 

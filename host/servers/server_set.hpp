@@ -97,6 +97,7 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
     std::uint64_t call(tool_call request, tool_call_events events) override;
     void answer_input(std::uint64_t call, const std::string& key, json response) override;
     void cancel(std::uint64_t call) override;
+    std::vector<std::string> first_attempts(const std::vector<std::string>& only, milliseconds patience) const override;
     /// Any other request of the protocol ("prompts/get", "resources/read", "completion/complete"), same rules as call().
     std::uint64_t request(const std::string& server, const std::string& method, json params, milliseconds timeout,
                           tool_call_events events);

@@ -63,6 +63,12 @@ class tool_port {
     virtual std::uint64_t call(tool_call request, tool_call_events events) = 0;
     virtual void answer_input(std::uint64_t call, const std::string& key, json response) = 0;
     virtual void cancel(std::uint64_t call) = 0;
+    /// Servers whose tools may still come: configured less than `patience` ago, wanted, and neither healthy nor failed yet. Of
+    /// those in `only`, unless that is empty. {"*"}: it is not known yet which servers there are.
+    virtual std::vector<std::string> first_attempts(const std::vector<std::string>& only, milliseconds patience) const {
+        (void)only, (void)patience;
+        return {};
+    }
 };
 
 }  // namespace holdfast::servers

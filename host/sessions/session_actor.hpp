@@ -86,6 +86,7 @@ class session_actor final : public supervise::actor {
         steady_time began{}, heard{}, published{};
         std::size_t saved = 0;   // bytes of text in the table "partials"
         bool saving = false;
+        bool waited = false;     // for servers, and has said so
         std::shared_ptr<stream_buffer> buffer;  // second owner: the adapter's callbacks
     };
     struct awaited {
@@ -103,6 +104,7 @@ class session_actor final : public supervise::actor {
 
     // session_restore.cpp
     void load_snapshot();
+    bool load_again(const error& why);
     void load_events(std::uint64_t after);
     void load_partial();
     void restored(std::string partial);
@@ -139,6 +141,7 @@ class session_actor final : public supervise::actor {
     // session_effects.cpp
     void perform(session_effect& e);
     void call_model(const std::string& message_id);
+    void ask_model();
     void hear(const json& chunk, const std::shared_ptr<stream_buffer>& buffer, const std::string& message_id);
     void drain();
     void model_ended(const std::string& message_id, result<json> r);
@@ -200,8 +203,9 @@ class session_actor final : public supervise::actor {
     std::map<std::string, awaited> awaited_;  // by call id
     std::uint64_t snapshot_seq_ = 0;
     steady_time last_used_{};
+    steady_time load_until_{};
     std::int64_t expiry_armed_ = 0;
-    supervise::timer_handle expiry_, hibernation_, retry_, idle_, partial_, await_, flush_, rest_;
+    supervise::timer_handle expiry_, hibernation_, retry_, idle_, partial_, await_, flush_, rest_, load_, await_model_;
 };
 
 }  // namespace holdfast::sessions

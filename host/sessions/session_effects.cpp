@@ -29,6 +29,24 @@ void session_actor::call_model(const std::string& message_id) {
     stream_->message_id = message_id;
     stream_->began = stream_->heard = rt().now();
     stream_->buffer = std::make_shared<stream_buffer>();
+    ask_model();
+}
+
+/// Once the servers have come up or failed: asked earlier, the model would not know of their tools and nobody would be told.
+void session_actor::ask_model() {
+    const std::string message_id = stream_->message_id;
+    if (services_.tools) {
+        if (json waiting = services_.tools->first_attempts(state_.config.servers, options_.server_wait); !waiting.empty()) {
+            if (!std::exchange(stream_->waited, true))
+                publish_now("SessionStateChanged", {{"old_state", to_string(state_.now())}, {"new_state", to_string(state_.now())},
+                                                    {"context", {{"waiting_for_servers", std::move(waiting)}}}});
+            await_model_ = tell_after(tool_look, [this, message_id] {
+                if (stream_ && stream_->message_id == message_id && !stream_->call) ask_model();
+            });
+            return;
+        }
+    }
+    stream_->began = stream_->heard = rt().now();
     const auto tools = services_.tools ? services_.tools->tools() : nullptr;
     chat_request request = make_chat_request(state_, tools.get(), options_);
     offered_ = std::move(request.offered);

@@ -15,6 +15,7 @@ constexpr field fields[] = {
     {"permission_timeout_s", 1, 86'400, [](session_options& o, double v) { o.permission_timeout = from_seconds(v); }},
     {"stream_idle_s", 1, 3'600, [](session_options& o, double v) { o.stream_idle = from_seconds(v); }},
     {"tool_timeout_s", 1, 86'400, [](session_options& o, double v) { o.tool_timeout = from_seconds(v); }},
+    {"server_wait_s", 0, 3'600, [](session_options& o, double v) { o.server_wait = from_seconds(v); }},
     {"keep_events_s", 0, 86'400, [](session_options& o, double v) { o.keep_events = from_seconds(v); }},
     {"hibernate_after_s", 0, 1e9, [](session_options& o, double v) { o.hibernate_after = from_seconds(v); }},
     {"delete_after_s", 0, 1e9, [](session_options& o, double v) { o.delete_after = from_seconds(v); }},

@@ -17,6 +17,7 @@ struct session_options {
     milliseconds keep_events{60'000};         ///< of a session at rest, for who attaches again; later the snapshot has to do
     milliseconds hibernate_after{15 * 60'000};///< 0: never
     milliseconds partial_interval{250};       ///< how often the text of a running stream is saved
+    milliseconds server_wait{10'000};         ///< a model is not asked before servers that were configured more recently have come up or failed
     milliseconds store_retry{1'000};          ///< between attempts of what must be written while the store refuses
     milliseconds store_timeout{10'000};
     milliseconds delete_after{0};             ///< idle sessions older than this are destroyed; 0: never
@@ -40,10 +41,11 @@ inline constexpr std::size_t max_waiting_for_start = 1024; ///< per session, whi
 inline constexpr std::size_t max_remembered_keys = 256;    ///< idempotency keys in memory; older ones are looked up in the store
 inline constexpr std::size_t max_parallel_calls = 32;      ///< tool calls in one answer of the model; further ones are refused
 inline constexpr milliseconds tool_wait{10'000};           ///< for the server of an approved call to be back
+inline constexpr milliseconds store_look{50};              ///< between attempts to read a session while the store is not there yet
 inline constexpr milliseconds tool_look{25};               ///< how often the catalogue is looked at meanwhile
 inline constexpr std::size_t max_input_history = 1000;     ///< lines
 
-/// {"permission_timeout_s","stream_idle_s","tool_timeout_s","keep_events_s","hibernate_after_s","delete_after_s","max_rounds","recent_messages",
+/// {"permission_timeout_s","stream_idle_s","server_wait_s","tool_timeout_s","keep_events_s","hibernate_after_s","delete_after_s","max_rounds","recent_messages",
 ///  "snapshot_every","max_live","max_message_bytes","system_prompt","max_tokens"}; absent ones keep their default.
 /// Errors: config_invalid naming the field.
 result<session_options> session_options_from(const json& settings);

@@ -9,6 +9,7 @@ constexpr std::int64_t page = 500;
 void session_actor::on_start() {
     defer_ready();
     last_used_ = rt().now();
+    load_until_ = rt().now() + options_.store_timeout;
     load_snapshot();
 }
 
@@ -19,8 +20,16 @@ void session_actor::give_up(departure how, error why) {
     exit({how == departure::crashed ? supervise::exit_kind::start_failure : supervise::exit_kind::normal, 0, why.message});
 }
 
+/// The host starts, or the store restarts: it will be there in a moment, and who asked waits in the directory.
+bool session_actor::load_again(const error& why) {
+    if (why.code != errc::unavailable || rt().now() >= load_until_) return false;
+    load_ = tell_after(store_look, [this] { load_snapshot(); });
+    return true;
+}
+
 void session_actor::load_snapshot() {
     ask_store("get", {{"table", "snapshots"}, {"key", id_}}, [](session_actor& a, result<json> r) {
+        if (!r && a.load_again(r.error())) return;
         if (!r) return a.give_up(departure::store_failed, r.error());
         const json& value = member(*r, "value");
         if (value.is_object()) {
@@ -38,6 +47,7 @@ void session_actor::load_snapshot() {
 void session_actor::load_events(std::uint64_t after) {
     ask_store("read", {{"stream", stream_name()}, {"after", after}, {"limit", page}}, [](session_actor& a, result<json> r) {
         if (!r) {
+            if (a.load_again(r.error())) return;
             const bool damaged = r.error().code == errc::corrupt;
             return a.give_up(damaged ? departure::crashed : departure::store_failed, r.error());
         }

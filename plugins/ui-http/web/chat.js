@@ -209,7 +209,7 @@ export class ChatView {
     if (!this.session || !store.apply(this.session, e)) return;
     const owner = e.message_id || e.message?.id || this.ownerOf(e.call_id);
     if (owner) this.dirty.add(owner);
-    if (e.type === 'SessionConfigured' || e.type === 'StreamCompleted' || e.type === 'SessionEnded') this.refreshSoon();
+    if (e.type === 'SessionConfigured' || e.type === 'MessageAdded' || e.type === 'StreamCompleted' || e.type === 'SessionEnded') this.refreshSoon();
     const row = this.sessions.find((r) => r.session_id === this.session.session_id);
     if (row && (row.state !== this.session.state || text(row.title) !== this.session.title)) {
       Object.assign(row, { state: this.session.state, title: this.session.title });

@@ -26,6 +26,23 @@ TEST(server_set, a_server_becomes_healthy_and_its_tools_can_be_called) {
     EXPECT_TRUE(c->sent);
     EXPECT_EQ(w.set->counts()["healthy"], 1);
 }
+TEST(server_set, names_those_in_their_first_attempt_for_as_long_as_one_is_ready_to_wait) {
+    world w;
+    using names = std::vector<std::string>;
+    const milliseconds patience{10'000};
+    EXPECT_EQ(w.set->first_attempts({}, patience), names{"*"}) << "which servers there are is not known yet";
+    w.transport.servers["slow"].silent = true;
+    w.transport.servers["dead"].dies_at_start = true;
+    w.apply(w.config({"good", "slow", "dead"}));
+    EXPECT_EQ(w.set->first_attempts({}, patience), names{"slow"});
+    EXPECT_EQ(w.set->first_attempts({"good", "dead"}, patience), names{});
+    EXPECT_EQ(w.set->first_attempts({"slow"}, milliseconds(0)), names{});
+    w.advance(seconds(11));
+    EXPECT_EQ(w.set->first_attempts({}, patience), names{}) << "nobody waits for it for ever";
+    w.apply(w.config({}));
+    EXPECT_EQ(w.set->first_attempts({}, patience), names{});
+}
+
 TEST(server_set, B3_a_server_that_dies_at_every_start_follows_the_schedule_and_its_neighbours_notice_nothing) {
     world w;
     w.transport.servers["bad"].dies_at_start = true;

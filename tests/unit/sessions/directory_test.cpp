@@ -28,6 +28,35 @@ TEST_F(directory_test, unknown_sessions_are_told_so) {
     EXPECT_EQ(l.must("session.list", json::object())["sessions"].size(), 2u);
 }
 
+TEST_F(directory_test, a_session_created_before_the_store_is_there_waits_for_it) {
+    life l(rows, world);
+    l.store->absent = true;
+    std::optional<result<json>> created;
+    l.dir->invoke("session.create", {}, {{"session_id", "s1"}}, [&](result<json> r) { created = std::move(r); });
+    l.rt.advance(seconds(2));
+    EXPECT_FALSE(created);
+    EXPECT_EQ(l.dir->stats().live, 1u) << "the actor waits, it is not started again and again";
+    l.store->absent = false;
+    l.rt.advance(store_look);
+    ASSERT_TRUE(created && *created) << "answered by the same start";
+    EXPECT_EQ(rows->streams.count("session:s1"), 1u);
+}
+
+TEST_F(directory_test, a_store_that_does_not_come_is_reported_after_its_time) {
+    session_options o;
+    o.store_timeout = seconds(3);
+    life l(rows, world, o);
+    l.store->absent = true;
+    std::optional<result<json>> created;
+    l.dir->invoke("session.create", {}, {{"session_id", "s1"}}, [&](result<json> r) { created = std::move(r); });
+    l.rt.advance(seconds(2));
+    EXPECT_FALSE(created);
+    l.rt.advance(seconds(2));
+    ASSERT_TRUE(created);
+    EXPECT_EQ(created->error().code, errc::unavailable);
+    EXPECT_EQ(l.dir->stats().live, 0u);
+}
+
 TEST_F(directory_test, the_list_begins_with_the_newest_activity_and_pages_without_loss) {
     life l(rows, world);
     l.boot();

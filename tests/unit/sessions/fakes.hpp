@@ -28,6 +28,7 @@ class fake_store final : public plugins::call_port {
     explicit fake_store(std::shared_ptr<disk> d) : disk_(std::move(d)) {}
 
     std::atomic<bool> read_only{false};
+    std::atomic<bool> absent{false};         ///< not loaded yet
     std::atomic<bool> dead{false};           ///< the process is gone: nothing is written, nobody hears an answer that counts
     std::atomic<int> fail_appends{0};        ///< so many appends fail with `failure` …
     std::atomic<errc> failure{errc::timeout};
@@ -46,6 +47,7 @@ class fake_store final : public plugins::call_port {
   private:
     result<json> answer(const std::string& m, const json& r) {
         if (dead) return fail(errc::unavailable, "dead");
+        if (absent) return fail(errc::unavailable, "the store is not loaded yet");
         const bool write = m == "append" || m == "put" || m == "delete" || m == "drop";
         if (write && read_only) return fail(errc::read_only, "disk full");
         if (m == "append") return append(r);
@@ -225,7 +227,12 @@ class fake_tools final : public servers::tool_port {
         p.second.done(std::move(r), sent);
     }
 
+    std::vector<std::string> first_attempts(const std::vector<std::string>&, milliseconds patience) const override {
+        return patience.count() > 0 ? connecting : std::vector<std::string>{};
+    }
+
     std::shared_ptr<const servers::catalogue> list;
+    std::vector<std::string> connecting;  ///< in their first attempt
     std::atomic<bool> dead{false};
     bool automatic = false;
     std::map<std::uint64_t, std::pair<servers::tool_call, servers::tool_call_events>> pending;

@@ -15,6 +15,57 @@ struct session_test : ::testing::Test {
     }
 };
 
+TEST_F(session_test, the_model_is_asked_once_the_servers_have_come_up_or_failed) {
+    life l(rows, world);
+    l.boot();
+    const auto tools = l.tools->list;
+    l.tools->list = std::make_shared<servers::catalogue>();
+    l.tools->connecting = {"demo"};
+    l.must("session.create", {{"session_id", "s1"}});
+    auto sub = l.bus.subscribe("session:s1");
+    ASSERT_TRUE(l.send("s1", "hi"));
+    l.rt.advance(seconds(5));
+    EXPECT_EQ(l.model->chats, 0) << "its tools are not known yet";
+    EXPECT_EQ(l.snapshot("s1")["state"], "thinking");
+    int told = 0;
+    for (const auto& i : sub.poll(100)) told += parse_json(i.ev->text())->value("context", json::object()).contains("waiting_for_servers");
+    EXPECT_EQ(told, 1) << "whoever watches sees once what it waits for";
+    l.tools->connecting.clear();
+    l.tools->list = tools;
+    l.rt.advance(tool_look);
+    ASSERT_EQ(l.model->chats, 1);
+    EXPECT_EQ(l.model->last_request["tools"].size(), 2u);
+    l.model->end(text_answer("a"));
+    l.run();
+    EXPECT_EQ(l.snapshot("s1")["state"], "idle");
+}
+
+TEST_F(session_test, a_turn_that_waits_for_servers_can_be_cancelled) {
+    life l(rows, world);
+    l.boot();
+    l.tools->connecting = {"demo"};
+    l.must("session.create", {{"session_id", "s1"}});
+    ASSERT_TRUE(l.send("s1", "hi"));
+    l.must("session.cancel", {{"session_id", "s1"}});
+    EXPECT_EQ(l.snapshot("s1")["state"], "idle");
+    l.tools->connecting.clear();
+    l.rt.advance(seconds(1));
+    EXPECT_EQ(l.model->chats, 0);
+    ASSERT_TRUE(l.send("s1", "again"));
+    EXPECT_EQ(l.model->chats, 1);
+}
+
+TEST_F(session_test, a_wait_of_zero_asks_the_model_at_once) {
+    session_options o;
+    o.server_wait = milliseconds(0);
+    life l(rows, world, o);
+    l.boot();
+    l.tools->connecting = {"demo"};
+    l.must("session.create", {{"session_id", "s1"}});
+    ASSERT_TRUE(l.send("s1", "hi"));
+    EXPECT_EQ(l.model->chats, 1);
+}
+
 TEST_F(session_test, words_that_come_faster_than_they_are_published_become_one_event) {
     life l(rows, world);
     l.boot();
