@@ -52,7 +52,24 @@ constexpr const char* schema_text = R"json({
         "use": {"type": "string", "minLength": 1, "description": "Name of the plugin file without .so, or a path"},
         "settings": {"type": "object", "description": "Checked against the plugin's own schema"},
         "start": {"enum": ["auto", "on_demand", "disabled"], "default": "auto", "description": "auto: with the host; on_demand: by 'holdfast ui start' or plugin.start; disabled: never"},
-        "isolation": {"enum": ["in-process"], "default": "in-process"},
+        "isolation": {"enum": ["in-process", "process"], "default": "in-process", "description": "process: the same file in a process of its own, which may crash, hang or be killed without harm to the host"},
+        "limits": {
+          "type": "object", "additionalProperties": false, "description": "Of the plugin's own process",
+          "properties": {
+            "memory_mb": {"type": "integer", "minimum": 0, "maximum": 1048576, "default": 500, "description": "0: no limit"},
+            "descriptors": {"type": "integer", "minimum": 64, "maximum": 1048576, "default": 1024},
+            "cpu_percent": {"type": "integer", "minimum": 0, "maximum": 100000, "default": 0, "description": "Of one core, over ten seconds; 0: no limit"}
+          }
+        },
+        "sandbox": {
+          "type": "object", "additionalProperties": false, "description": "Of the plugin's own process; see 'holdfast plugins' for what took effect",
+          "properties": {
+            "on": {"type": "boolean", "default": true},
+            "network": {"type": "boolean", "default": true},
+            "read": {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Only below these (and what the system needs); empty: everywhere"},
+            "write": {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Below these and the plugin's own directory only"}
+          }
+        },
         "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "x-hint": "the file's SHA-256, 64 hexadecimal digits"},
         "supervision": {"$ref": "#/$defs/supervision"}
       }

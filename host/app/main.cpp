@@ -1,11 +1,14 @@
 // holdfast: a supervised plugin host for AI agents. Everything is in command_line.cpp and below it.
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "app/command_line.hpp"
+#include "kernel/plugins/isolation/runner.hpp"
 #include "kernel/supervise/guardian.hpp"
 
 int main(int argc, char** argv) {
+    if (argc == 2 && std::strcmp(argv[1], holdfast::plugins::isolation::runner_flag) == 0) return holdfast::plugins::isolation::run_plugin();
     if (holdfast::app::wants_guardian(argc, argv)) {
         const char* restarts = std::getenv("HOLDFAST_RESTARTS");
         const auto options = holdfast::supervise::guardian_options_from(restarts ? restarts : "");

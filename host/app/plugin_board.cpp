@@ -53,6 +53,12 @@ plugins::plugin_spec spec_of(const std::string& id, const json& entry, const std
     s.base = base_dir;
     if (entry.contains("settings")) s.settings = entry["settings"];
     if (const std::string pin = string_or(entry, "sha256"); !pin.empty()) s.sha256 = pin;
+    if (string_or(entry, "isolation") == "process") s.isolation = plugins::isolation_mode::process;
+    const json& limits = member(entry, "limits");
+    s.limits.memory_mb = static_cast<std::uint64_t>(int_or(limits, "memory_mb", 500));
+    s.limits.descriptors = static_cast<std::uint32_t>(int_or(limits, "descriptors", 1024));
+    s.limits.cpu_percent = static_cast<std::uint32_t>(int_or(limits, "cpu_percent", 0));
+    if (entry.contains("sandbox")) s.sandbox = entry["sandbox"];
     if (entry.contains("supervision"))
         if (auto sup = plugins::supervision_from(entry["supervision"])) s.supervision = *sup;  // checked by the configuration
     return s;

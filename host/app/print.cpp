@@ -107,7 +107,7 @@ std::string human_duration(std::int64_t ms) {
 void print_result(const std::string& method, const json& result) {
     if (method == "host.tree") return print_node(result, "", true, true);
     if (method == "plugin.list")
-        return print_table(member(result, "plugins"), {{"NAME", "id"}, {"KIND", "kind"}, {"USES", "use"}, {"STATE", "state"}, {"RESTARTS", "restarts"}, {"URL", "url"}, {"REASON", "reason"}}, "no plugins are configured");
+        return print_table(member(result, "plugins"), {{"NAME", "id"}, {"KIND", "kind"}, {"USES", "use"}, {"STATE", "state"}, {"ISOLATION", "isolation"}, {"RESTARTS", "restarts"}, {"URL", "url"}, {"REASON", "reason"}}, "no plugins are configured");
     if (method == "server.list")
         return print_table(member(result, "servers"), {{"NAME", "name"}, {"STATUS", "status"}, {"TRANSPORT", "transport"}, {"PROTOCOL", "protocol_version"}, {"PID", "pid"}, {"TOOLS", "tools"}, {"RESTARTS", "restarts"}, {"UPTIME", "uptime_ms"}, {"REASON", "reason"}}, "no MCP servers are configured: add some under mcpServers");
     if (method == "tool.list")

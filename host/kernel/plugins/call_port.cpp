@@ -252,6 +252,7 @@ std::shared_ptr<call_port> make_call_port(resolver<hf_llm> resolve, supervise::r
 std::shared_ptr<call_port> make_call_port(resolver<hf_store> resolve, supervise::runtime& rt, std::string name) {
     return std::make_shared<table_port<hf_store>>(std::move(resolve), rt, std::move(name));
 }
+void count_late_answer() noexcept { late.fetch_add(1, std::memory_order_relaxed); }
 std::uint64_t late_answers() noexcept { return late.load(std::memory_order_relaxed); }
 
 }  // namespace holdfast::plugins

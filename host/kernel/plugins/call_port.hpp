@@ -20,6 +20,7 @@ inline constexpr std::size_t max_calls_per_port = 100'000;  ///< in flight at on
 std::shared_ptr<call_port> make_call_port(resolver<hf_llm> resolve, supervise::runtime& rt, std::string name);
 std::shared_ptr<call_port> make_call_port(resolver<hf_store> resolve, supervise::runtime& rt, std::string name);
 std::uint64_t late_answers() noexcept;
+void count_late_answer() noexcept;
 
 /// Told once when the incarnation behind a lease ends (stopped, crashed), on any thread, or at once when it has ended already.
 /// Leases that no plugin set gave out (tests) never end. Destroying the handle: the callback does not start any more.

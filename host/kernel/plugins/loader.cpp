@@ -64,64 +64,84 @@ result<std::shared_ptr<loader>> loader::create(std::string runtime_dir) {
     return std::shared_ptr<loader>(new loader(dir));
 }
 
-result<std::shared_ptr<generation>> loader::load(const verified_plugin& v, const std::string& name) {
-    auto refuse = [&](const char* check, std::string why) {
-        return fail(errc::plugin_refused, "plugin '" + name + "' (" + v.path + "): check '" + check + "' failed: " + why);
+namespace {
+
+auto refusal(const std::string& name, const std::string& origin) {
+    return [&](const char* check, std::string why) {
+        return fail(errc::plugin_refused, "plugin '" + name + "' (" + origin + "): check '" + check + "' failed: " + why);
     };
-    std::string path;
-    std::uint64_t number = 0;
-    {
-        std::lock_guard lock(mutex_);
-        for (const auto& g : all_)
-            if (g->sha256_ == v.sha256) return g;
-        static std::atomic<std::uint64_t> last{0};  // of the process: several loaders may share a directory
-        number = ++last;
-        path = dir_ + "/" + std::to_string(getpid()) + "-" + std::to_string(number) + "-" + v.about.id + ".so";
-    }
-    const int to = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0700);
+}
+
+}  // namespace
+
+result<staged_plugin> loader::stage(const verified_plugin& v, const std::string& name) {
+    const auto refuse = refusal(name, v.path);
+    static std::atomic<std::uint64_t> last{0};  // of the process: several loaders may share a directory
+    staged_plugin out{v.about, v.sha256, {}, v.path, ++last};
+    out.path = dir_ + "/" + std::to_string(getpid()) + "-" + std::to_string(out.number) + "-" + v.about.id + ".so";
+    const int to = ::open(out.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0700);
     if (to < 0 && errno == EEXIST) {  // left by a process that had our number
-        unlink(path.c_str());
-        return load(v, name);
+        unlink(out.path.c_str());
+        return stage(v, name);
     }
-    if (to < 0) return refuse("load", "no private copy " + path + ": " + std::strerror(errno));
+    if (to < 0) return refuse("load", "no private copy " + out.path + ": " + std::strerror(errno));
     auto hash = detail::hash_and_copy(*v.file, to);
     if (close(to) != 0 && hash) hash = fail(errc::io_error, std::strerror(errno));
     if (!hash || *hash != v.sha256) {
-        unlink(path.c_str());
+        unlink(out.path.c_str());
         return refuse("sha256", hash ? "the file changed while it was loaded; start it again" : hash.error().message);
     }
-
     // Looked at once more, now that nobody else can change it: the dynamic loader dies of a file shorter than its segments.
-    auto facts = read_elf_file(path);
+    auto facts = read_elf_file(out.path);
     if (!facts || facts->is != elf_facts::verdict::ok) {
-        unlink(path.c_str());
+        unlink(out.path.c_str());
         return refuse("architecture", facts ? facts->detail : facts.error().message);
     }
+    return out;
+}
 
+result<std::shared_ptr<generation>> loader::open(const staged_plugin& s, const std::string& name) {
+    const auto refuse = refusal(name, s.origin);
     auto g = std::shared_ptr<generation>(new generation);
-    g->about_ = v.about;
-    g->sha256_ = v.sha256;
-    g->path_ = path;
-    g->number_ = number;
+    g->about_ = s.about;
+    g->sha256_ = s.sha256;
+    g->path_ = s.path;
+    g->number_ = s.number;
     g->library_ = std::make_unique<generation::library>();
     // rtld_now: a missing symbol is found here and not in the middle of a call. rtld_local: its symbols are nobody else's.
     boost::dll::fs::error_code ec;
-    g->library_->handle.load(boost::dll::fs::path(path), ec, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
+    g->library_->handle.load(boost::dll::fs::path(s.path), ec, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
     if (ec || !g->library_->handle.is_loaded()) {
         const char* words = dlerror();
-        unlink(path.c_str());
+        unlink(s.path.c_str());
         return refuse("load", words ? std::string(words) : ec.message());
     }
     if (!g->library_->handle.has(entry_symbol)) return refuse("entry", "it does not export hf_plugin_entry_v1");
     auto entry = detail::complete_entry(&g->library_->handle.get<const hf_entry>(entry_symbol));
     if (!entry) return refuse("entry", entry.error().message);
-    if (entry->abi < v.about.abi_min || entry->abi > v.about.abi_max)
-        return refuse("abi", "its entry table speaks ABI " + std::to_string(entry->abi) + ", its manifest says " + std::to_string(v.about.abi_min) + " to " + std::to_string(v.about.abi_max));
+    if (entry->abi < s.about.abi_min || entry->abi > s.about.abi_max)
+        return refuse("abi", "its entry table speaks ABI " + std::to_string(entry->abi) + ", its manifest says " + std::to_string(s.about.abi_min) + " to " + std::to_string(s.about.abi_max));
     g->entry_ = *entry;
+    return g;
+}
+
+result<std::shared_ptr<generation>> loader::load(const verified_plugin& v, const std::string& name) {
+    auto known = [&]() -> std::shared_ptr<generation> {
+        for (const auto& g : all_)
+            if (g->sha256_ == v.sha256) return g;
+        return nullptr;
+    };
+    {
+        std::lock_guard lock(mutex_);
+        if (auto g = known()) return g;
+    }
+    auto staged = stage(v, name);
+    if (!staged) return tl::unexpected<error>(std::move(staged.error()));
+    auto g = open(*staged, name);
+    if (!g) return g;
     std::lock_guard lock(mutex_);
-    for (const auto& other : all_)
-        if (other->sha256_ == v.sha256) return other;  // two instances at the same moment: the second copy stays mapped, unused
-    all_.push_back(g);
+    if (auto other = known()) return other;  // two instances at the same moment: the second copy stays mapped, unused
+    all_.push_back(*g);
     return g;
 }
 

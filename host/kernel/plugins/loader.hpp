@@ -50,6 +50,14 @@ class generation {
     error init_error_;
 };
 
+/// A verified plugin under a file name that no other version ever has.
+struct staged_plugin {
+    manifest about;
+    std::string sha256, path;
+    std::string origin;  ///< the file it was copied from, for messages
+    std::uint64_t number = 0;
+};
+
 /// [any thread]
 class loader {
   public:
@@ -57,9 +65,15 @@ class loader {
     static result<std::shared_ptr<loader>> create(std::string runtime_dir);
 
     /// A generation for exactly the bytes that were verified: the one that is loaded already, or a new one. May run the
-    /// library's static constructors. Errors: plugin_refused (check 'sha256': the file changed since; check 'load': the
-    /// dynamic loader's own words; check 'entry').
+    /// library's static constructors. Errors: those of stage() and open().
     result<std::shared_ptr<generation>> load(const verified_plugin& v, const std::string& name);
+
+    /// The private copy alone, for a process that will open() it. The caller removes the file when it is of no more use.
+    /// Errors: plugin_refused (check 'sha256': the file changed since; check 'architecture').
+    result<staged_plugin> stage(const verified_plugin& v, const std::string& name);
+    /// Maps a private copy. May run the library's static constructors; removes the copy when it cannot be mapped.
+    /// Errors: plugin_refused (check 'load': the dynamic loader's own words; check 'entry'; check 'abi').
+    static result<std::shared_ptr<generation>> open(const staged_plugin& s, const std::string& name);
 
     /// Only for developers: calls entry.deinit and dlclose, provided that nobody uses the generation and no thread was ever
     /// lost in it. true: the library is really gone. Errors: running (in use), forbidden (a thread may be inside),

@@ -56,6 +56,10 @@ struct set_entry final : detail::instance_owner, std::enable_shared_from_this<se
         std::lock_guard lock(mutex);
         return info;
     }
+    std::shared_ptr<detail::live_instance> serving() const {
+        std::lock_guard lock(mutex);
+        return inc;
+    }
 };
 
 struct plugin_set::impl : std::enable_shared_from_this<plugin_set::impl> {
@@ -180,6 +184,8 @@ void set_entry::published(const std::shared_ptr<detail::live_instance>& i) {
         std::lock_guard lock(mutex);
         inc = i;
         lease = std::move(l);
+        info.pid = i->apart ? i->apart->pid() : 0;
+        info.sandbox = i->apart ? i->apart->sandbox_level() : json();
     }
     for (const auto& b : i->interfaces) s->gate(info.id, b->ext)->current.store(&b->at, std::memory_order_release);
 }
@@ -196,6 +202,7 @@ void set_entry::withdrawn(detail::live_instance& i) {
     if (inc.get() != &i) return;
     gone = std::move(inc);
     last = std::move(lease);
+    info.pid = 0;
 }
 
 void set_entry::ended(std::uint64_t from, const instance_action::finished& how, bool refused) {
@@ -440,6 +447,7 @@ result<std::shared_ptr<plugin_set>> plugin_set::create(plugin_set_options o) {
     i->context->dog = o.dog;
     i->context->metrics = o.metrics;
     i->context->data_dir = o.data_dir;
+    i->context->runner = o.runner.empty() ? detail::own_program() : o.runner;
     i->context->log = o.log;
     i->context->api = o.api;
     i->files = std::move(*files);
@@ -481,6 +489,7 @@ void plugin_set::add(plugin_spec spec, done finished, start_hook before_start) {
     auto e = std::make_shared<set_entry>(impl_);
     e->info.id = spec.id;
     e->info.use = spec.use;
+    e->info.isolation = spec.isolation;
     const auto id = spec.id;
     e->spec = std::move(spec);
     e->hook = std::move(before_start);
@@ -572,6 +581,7 @@ void plugin_set::reconfigure(plugin_spec spec, done finished) {
             {
                 std::lock_guard lock(e->mutex);
                 e->info.use = spec.use;
+                e->info.isolation = spec.isolation;
                 e->spec = std::move(spec);
             }
             set->begin(e, std::move(finished));
@@ -633,7 +643,16 @@ result<plugin_info> plugin_set::info(const std::string& id) const {
 std::vector<found_plugin> plugin_set::available() const { return impl_->finder->list(); }
 const discovery& plugin_set::finder() const { return *impl_->finder; }
 const crash_marks& plugin_set::marks() const { return *impl_->marks; }
-void plugin_set::set_log_level(std::int32_t level) noexcept { __atomic_store_n(&impl_->context->log_level, level, __ATOMIC_RELAXED); }
+void plugin_set::set_log_level(std::int32_t level) noexcept {
+    __atomic_store_n(&impl_->context->log_level, level, __ATOMIC_RELAXED);
+    std::vector<std::shared_ptr<set_entry>> all;
+    {
+        std::shared_lock lock(impl_->mutex);
+        all = impl_->order;
+    }
+    for (const auto& e : all)
+        if (auto inc = e->serving(); inc && inc->apart) inc->apart->set_level(level);
+}
 
 result<raw_bound> plugin_set::resolve_raw(impl& set, const std::string& id, const std::string& ext) {
     auto e = set.find(id);
@@ -657,10 +676,15 @@ result<std::string> plugin_set::first_of_kind(const std::string& kind) const {
     return fail(errc::not_found, "no active plugin of kind '" + kind + "'");
 }
 
+std::string_view to_string(isolation_mode m) noexcept { return m == isolation_mode::process ? "process" : "in-process"; }
+
 json plugin_info::to_json() const {
     json out{{"id", id}, {"use", use}, {"path", path}, {"kind", kind}, {"version", version}, {"description", description}, {"sha256", sha256},
              {"state", std::string(to_string(phase))}, {"reason", reason}, {"incarnation", incarnation}, {"restarts", restarts},
              {"interfaces", interfaces}, {"warnings", warnings}};
+    out["isolation"] = std::string(to_string(isolation));
+    if (pid != 0) out["pid"] = pid;
+    if (!sandbox.is_null()) out["sandbox"] = sandbox;
     if (!lift.empty()) out["lift"] = lift;
     if (quarantined_until) out["quarantined_until"] = rfc3339(*quarantined_until);
     if (active_since) out["active_since"] = rfc3339(*active_since);

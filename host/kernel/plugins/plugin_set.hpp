@@ -19,6 +19,7 @@
 #include "kernel/plugins/discovery.hpp"
 #include "kernel/plugins/host_services.hpp"
 #include "kernel/plugins/instance_state.hpp"
+#include "kernel/plugins/isolation/mode.hpp"
 #include "kernel/plugins/metrics.hpp"
 #include "kernel/plugins/pin.hpp"
 #include "kernel/plugins/ports.hpp"
@@ -52,6 +53,9 @@ struct plugin_spec {
     milliseconds start_timeout{10'000};
     milliseconds quiesce_timeout{2'000};
     milliseconds stop_timeout{5'000};
+    isolation_mode isolation = isolation_mode::in_process;
+    runner_limits limits;    ///< of its process
+    json sandbox = json::object();      ///< of its process: {"on","network","read":[…],"write":[…]}; its own directory is added to write
     bool unload = false;                ///< developer's option: dlclose when proven safe
 };
 
@@ -62,6 +66,9 @@ struct plugin_info {
     std::string lift;                   ///< the command that ends the quarantine; empty otherwise
     std::optional<wall_time> quarantined_until;
     std::uint32_t incarnation = 0, restarts = 0;
+    isolation_mode isolation = isolation_mode::in_process;
+    std::int64_t pid = 0;               ///< of its own process; 0: it runs in the host's
+    json sandbox;                       ///< what took effect there; null: it runs in the host
     std::vector<std::string> interfaces;  ///< of the manifest
     std::vector<std::string> warnings;    ///< leaked threads, leases held too long …: newest last, bounded
     std::optional<wall_time> active_since;
@@ -90,6 +97,7 @@ struct plugin_set_options {
     std::vector<std::string> search_path;
     bool use_environment = true;                      ///< HOLDFAST_PLUGIN_PATH
     std::string runtime_dir;                          ///< private (0700): copies of plugin files, the crash marks
+    std::string runner;                               ///< the program that is a runner when started with runner_flag; empty: this one
     std::string data_dir;                             ///< <data_dir>/plugins/<id> is an instance's own directory
     settings_validator validate;
     log_sink log;

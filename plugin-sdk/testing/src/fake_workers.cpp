@@ -37,6 +37,7 @@ std::int32_t fake_workers::wait(const hf_worker_ctl* ctl, std::int64_t timeout_n
 void fake_workers::launch(worker& w) {
     if (w.thread.joinable()) w.thread.join();  // ended before: joins at once
     w.ctl.size = sizeof(hf_worker_ctl);
+    w.ctl.stop_fd = -1;
     ++w.ctl.incarnation;
     w.ctl.stop = &w.stop_flag;
     w.ctl.beat = &w.beat;

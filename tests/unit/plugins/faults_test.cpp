@@ -87,6 +87,7 @@ TEST_F(faults, exceptions_the_sdk_catches_are_plain_errors) {
 }
 
 TEST_F(faults, init_that_fails_is_tried_again_until_it_works) {
+    if (isolated()) GTEST_SKIP() << "the plugin counts in its own memory, which is new each time";
     auto s = spec("bad", "bad_init_fails", {{"times", 2}});
     s.supervision = quick(5);
     auto first = add(s);
@@ -114,6 +115,7 @@ TEST_F(faults, init_that_always_fails_ends_in_quarantine_with_the_way_out) {
 }
 
 TEST_F(faults, a_hanging_start_is_quarantined_and_blocks_nobody) {
+    if (isolated()) GTEST_SKIP() << "isolated.a_start_that_hangs_is_tried_again";
     auto s = spec("bad", "bad_slow", {{"start_ms", 1500}});
     s.start_timeout = milliseconds(50);
     auto r = add(s);
@@ -126,6 +128,7 @@ TEST_F(faults, a_hanging_start_is_quarantined_and_blocks_nobody) {
 }
 
 TEST_F(faults, hanging_create_init_and_stop) {
+    if (isolated()) GTEST_SKIP() << "isolated.a_stop_that_never_returns_is_ended";
     for (const char* step : {"create", "init"}) {
         auto s = spec("bad", "bad_slow", {{std::string(step) + "_ms", 1000}});
         s.init_timeout = milliseconds(300);

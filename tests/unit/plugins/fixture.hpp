@@ -63,6 +63,7 @@ class plugin_host : public ::testing::Test {
         o.search_path = {HF_TEST_PLUGINS};
         o.use_environment = false;
         o.runtime_dir = dir.path + "/run";
+        o.runner = HF_TEST_RUNNER;
         o.data_dir = dir.path + "/data";
         o.log = [this](const log_line& l) {
             std::lock_guard lock(mutex);
@@ -96,6 +97,8 @@ class plugin_host : public ::testing::Test {
         s.id = id;
         s.use = use;
         s.settings = std::move(settings);
+        s.isolation = where;
+        s.sandbox = {{"write", {dir.path}}};
         return s;
     }
     /// Restarts at once, at most n in a minute.
@@ -123,6 +126,17 @@ class plugin_host : public ::testing::Test {
             return static_cast<std::size_t>(std::count_if(changes.begin(), changes.end(), [&](const auto& c) { return c.now.id == id && c.now.phase == phase; })) >= times;
         });
     }
+    /// For what no event tells: something another process or thread does.
+    template <class F>
+    bool until(F f) {
+        const auto end = std::chrono::steady_clock::now() + patience;
+        while (!f()) {
+            if (std::chrono::steady_clock::now() > end) return false;
+            std::unique_lock lock(mutex);
+            changed.wait_for(lock, milliseconds(2));
+        }
+        return true;
+    }
     std::vector<std::string> phases(const std::string& id) {
         std::lock_guard lock(mutex);
         std::vector<std::string> out;
@@ -146,6 +160,9 @@ class plugin_host : public ::testing::Test {
         return nullptr;
     }
 
+    /// Of what spec() makes. The same tests run twice: as they are, and with every plugin in a process of its own.
+    isolation_mode where = std::getenv("HF_TEST_ISOLATED") ? isolation_mode::process : isolation_mode::in_process;
+    bool isolated() const { return where == isolation_mode::process; }
     scratch dir;
     std::mutex mutex;
     std::condition_variable changed;

@@ -73,7 +73,7 @@ TEST_F(services, a_stop_takes_everything_back) {
     EXPECT_TRUE(logged("holding"));
     EXPECT_NE(metrics.prometheus().find("probe_total{a=\"b\",plugin=\"p\"} 2"), std::string::npos) << metrics.prometheus();
     const auto holds = node("p")["holds"];
-    EXPECT_EQ(holds["timers"], 1) << holds;
+    EXPECT_EQ(holds["timers"], isolated() ? 0 : 1) << holds << " (timers of a process of its own run there)";
     EXPECT_EQ(holds["subscriptions"], 1);
     EXPECT_EQ(holds["processes"], 1);
     auto down = stop("p");
@@ -81,7 +81,7 @@ TEST_F(services, a_stop_takes_everything_back) {
     EXPECT_EQ(down->phase, instance_phase::stopped) << down->reason;
     EXPECT_NE(kill(pid, 0), 0);
     EXPECT_EQ(bus.stats().subscriptions, 0u);
-    EXPECT_EQ(spawner->running(), 0u);
+    EXPECT_TRUE(until([&] { return spawner->running() == 0; }));
     ASSERT_TRUE(ask([&](auto done) { set->remove("p", std::move(done)); }));
     EXPECT_EQ(metrics.prometheus().find("plugin=\"p\""), std::string::npos);
 }

@@ -12,4 +12,7 @@ result<std::string> hash_and_copy(int from, int to);
 /// Creates the directory (and those above it) with mode 0700 and checks that it is ours alone. Errors: io_error.
 result<void> private_directory(const std::string& path);
 
+/// The file this process runs.
+std::string own_program();
+
 }  // namespace holdfast::plugins::detail

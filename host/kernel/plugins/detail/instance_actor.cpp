@@ -7,14 +7,15 @@ constexpr auto revoke_patience = milliseconds(20'000);   // workers may take the
 constexpr auto revoke_margin = milliseconds(2'000);
 constexpr auto lease_patience = milliseconds(1'000);
 constexpr auto quiesce_margin = milliseconds(500);       // a plugin that uses its whole deadline is not hanging yet
-constexpr auto destroy_patience = milliseconds(5'000);
+constexpr auto destroy_patience = milliseconds(8'000);
+constexpr auto isolation_margin = milliseconds(3'000);
 
 std::atomic<std::uint64_t> last_serial{0};
 
 }  // namespace
 
 milliseconds way_out(const plugin_spec& spec) {
-    return spec.quiesce_timeout + quiesce_margin + spec.stop_timeout + revoke_patience + revoke_margin + lease_patience + destroy_patience;
+    return spec.quiesce_timeout + quiesce_margin + spec.stop_timeout + 2 * isolation_margin + revoke_patience + revoke_margin + lease_patience + destroy_patience;
 }
 
 instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instance_deps deps, supervise::child_context ctx)
@@ -27,6 +28,25 @@ instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instanc
     inc_->crash = crash;
     inc_->host = services_ = std::make_shared<services>(deps_.context, spec_.id, prefix, inc_->key(), spec_.settings,
                                                         supervise::restart_type::permanent, crash);
+    if (spec_.isolation != isolation_mode::process) return;
+    isolation::proxy_options o;
+    o.processes = deps_.context->processes;
+    o.runner = deps_.context->runner;
+    o.id = spec_.id;
+    o.thread_prefix = prefix;
+    o.data_dir = deps_.context->data_dir;
+    o.level = __atomic_load_n(&deps_.context->log_level, __ATOMIC_RELAXED);
+    o.sandbox = isolation::sandbox_wish::from_json(spec_.sandbox);
+    // Its own directory, made here because it cannot make it any more; a store's is the host's.
+    if (auto own = services_->data_dir()) o.sandbox.write.push_back(std::move(*own));
+    o.limits = spec_.limits;
+    o.init_timeout = spec_.init_timeout;
+    o.start_timeout = spec_.start_timeout;
+    o.quiesce_timeout = spec_.quiesce_timeout;
+    o.stop_timeout = spec_.stop_timeout;
+    o.log = [context = deps_.context, id = spec_.id](int level, std::string message, json fields) { context->write_log(level, id, std::move(message), std::move(fields)); };
+    o.crashed = crash;
+    inc_->apart = apart_ = isolation::proxy::create(std::move(o));
 }
 
 crash_port::crash_port(supervise::ref<instance_actor> who) : who_(std::move(who)) {}
@@ -55,13 +75,15 @@ void instance_actor::on_event(any_instance_event e) {
 }
 
 nanoseconds instance_actor::deadline_of(instance_step s) const {
+    // A process that does not answer by the deadline is ended, and the step comes back: no thread is lost.
+    const auto margin = spec_.isolation == isolation_mode::process ? isolation_margin : milliseconds(0);
     switch (s) {
-        case instance_step::start: return spec_.start_timeout;
-        case instance_step::quiesce: return spec_.quiesce_timeout + quiesce_margin;
-        case instance_step::stop: return spec_.stop_timeout;
+        case instance_step::start: return spec_.start_timeout + margin;
+        case instance_step::quiesce: return spec_.quiesce_timeout + quiesce_margin + margin;
+        case instance_step::stop: return spec_.stop_timeout + margin;
         case instance_step::revoke: return revoke_patience + revoke_margin;
         case instance_step::destroy: return destroy_patience;
-        default: return spec_.init_timeout;
+        default: return spec_.init_timeout + margin;
     }
 }
 
@@ -119,9 +141,10 @@ void instance_actor::perform(instance_action::run& a) {
         (void)self.tell_always([step, r = std::move(r)](instance_actor& me) {
             if (r.refused) me.refused_ = true;
             if (step == instance_step::verify && r.outcome == step_outcome::ok) me.deps_.owner->verified(me.inc_->verified);
-            if (step == instance_step::revoke && me.inc_)
+            if (me.inc_ && step == (me.inc_->apart ? instance_step::destroy : instance_step::revoke))
                 for (const auto& t : me.inc_->leaked_threads)
-                    me.deps_.owner->warning("plugin '" + me.spec_.id + "' started a thread of its own that still runs: " + t + "; the instance stays in memory");
+                    me.deps_.owner->warning("plugin '" + me.spec_.id + "' started a thread of its own that still runs: " + t +
+                                            (me.inc_->apart ? "; it ended with its process" : "; the instance stays in memory"));
             me.on_event(instance_event::step_done{step, r.outcome, r.why});
         });
     });
@@ -213,25 +236,30 @@ void instance_actor::forget() noexcept {
     crash_->close();
     inc_.reset();
     lease_deadline_.cancel();
-    std::shared_ptr<services> host;  // both destroyed outside the lock
+    std::shared_ptr<services> host;  // all destroyed outside the lock
+    std::shared_ptr<isolation::proxy> apart;
     supervise::ref<supervise::supervisor> workers;
     std::lock_guard lock(mutex_);
     host = std::move(services_);
+    apart = std::move(apart_);
     workers = std::exchange(workers_, {});
 }
 
 void instance_actor::describe(json& node) const {
     supervise::ref<supervise::supervisor> workers;
     std::shared_ptr<services> host;
+    std::shared_ptr<isolation::proxy> apart;
     {
         std::lock_guard lock(mutex_);
         node["phase"] = std::string(to_string(phase_));
         workers = workers_;
         host = services_;
+        apart = apart_;
     }
     node["use"] = spec_.use;
     node["strategy"] = std::string(supervise::to_string(spec_.supervision.how));
     node["children"] = workers ? workers->tree()["children"] : json::array();
+    if (apart) node["process"] = apart->describe();
     if (!host) return;
     node["holds"] = host->describe();
     for (json& process : host->process_nodes()) node["children"].push_back(std::move(process));

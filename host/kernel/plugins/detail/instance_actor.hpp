@@ -98,6 +98,7 @@ class instance_actor final : public supervise::actor {
     supervise::ref<supervise::supervisor> workers_;
     instance_phase phase_ = instance_phase::discovered;
     std::shared_ptr<services> services_;
+    std::shared_ptr<isolation::proxy> apart_;        // second owner: the incarnation
 };
 
 /// What the supervisor sees.

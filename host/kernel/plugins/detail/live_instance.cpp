@@ -1,5 +1,7 @@
 #include "kernel/plugins/detail/live_instance.hpp"
 
+#include <unistd.h>
+
 #include "kernel/plugins/detail/tables.hpp"
 
 namespace holdfast::plugins {
@@ -25,6 +27,8 @@ live_instance::live_instance(std::string id, std::shared_ptr<crash_marks> marks)
 
 live_instance::~live_instance() {
     if (gen) gen->leave();
+    if (apart) apart->end();
+    if (!staged_.empty()) ::unlink(staged_.c_str());
     if (!marks_) return;
     marks_->forget(key());
     for (const auto& i : interfaces) marks_->forget(reinterpret_cast<std::uint64_t>(&i->at));
@@ -38,6 +42,14 @@ const ext_binding* live_instance::find(std::string_view ext) const {
 
 step_result live_instance::load(loader& l) {
     call_mark mark(key());  // static constructors are the plugin's code, too
+    if (apart) {
+        auto copy = l.stage(verified, id_);
+        if (!copy) return {step_outcome::failed, copy.error().message, true};
+        staged_ = copy->path;
+        auto up = apart->launch(*copy);
+        if (!up) return {step_outcome::failed, up.error().message, up.error().code == errc::plugin_refused};
+        return {};
+    }
     auto g = l.load(verified, id_);
     if (!g) return {step_outcome::failed, g.error().message, true};
     gen = std::move(*g);
@@ -51,7 +63,7 @@ step_result live_instance::create(const std::string& settings) {
     call_mark mark(key());
     hf_error err = empty_hf_error();
     const hf_instance* made = nullptr;
-    const auto rc = gen->entry().create(host->host(), as_bytes(settings), &made, &err);
+    const auto rc = apart ? apart->make(host->host(), as_bytes(settings), &made, &err) : gen->entry().create(host->host(), as_bytes(settings), &made, &err);
     if (rc != HF_OK) return answer(rc, err);
     auto complete = complete_instance(made);
     if (!complete) return {step_outcome::failed, complete.error().message};
@@ -63,7 +75,7 @@ step_result live_instance::init() {
     call_mark mark(key());
     hf_error err = empty_hf_error();
     if (const auto rc = table.init(table.self, &err); rc != HF_OK) return answer(rc, err);
-    const auto& promised = gen->about().interfaces;
+    const auto& promised = verified.about.interfaces;
     for (const auto& ext : known_interfaces()) {
         const bool must = std::find(promised.begin(), promised.end(), ext) != promised.end();
         if (!must && !promised.empty()) continue;
@@ -122,6 +134,7 @@ step_result live_instance::destroy() {
     }
     call_mark mark(key());
     table.destroy(table.self);
+    if (apart) leaked_threads = apart->leaked_threads();
     return {};
 }
 
@@ -184,6 +197,7 @@ void live_instance::bury(std::shared_ptr<live_instance> inc) {
     static std::mutex mutex;
     static auto* graveyard = new std::vector<std::shared_ptr<live_instance>>;
     if (inc->gen) inc->gen->keep_for_ever();
+    if (inc->apart) inc->apart->kill("it was given up");
     std::lock_guard lock(mutex);
     graveyard->push_back(std::move(inc));
 }

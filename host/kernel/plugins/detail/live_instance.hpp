@@ -10,6 +10,7 @@
 #include "kernel/plugins/call_port.hpp"
 #include "kernel/plugins/detail/lane.hpp"
 #include "kernel/plugins/detail/services.hpp"
+#include "kernel/plugins/isolation/proxy.hpp"
 #include "kernel/plugins/loader.hpp"
 #include "kernel/plugins/pin.hpp"
 
@@ -48,7 +49,8 @@ class live_instance : public std::enable_shared_from_this<live_instance> {
 
     // Set by steps on the lane, read afterwards.
     verified_plugin verified;
-    std::shared_ptr<generation> gen;      ///< second owner: the loader
+    std::shared_ptr<generation> gen;      ///< second owner: the loader. Null for one in a process of its own
+    std::shared_ptr<isolation::proxy> apart;  ///< second owners: its threads. Null for one in this process; set before load
     std::shared_ptr<services> host;       ///< second owners: callbacks under way
     hf_instance table{};
     std::vector<std::unique_ptr<ext_binding>> interfaces;
@@ -82,6 +84,7 @@ class live_instance : public std::enable_shared_from_this<live_instance> {
     friend struct lease_deleter;
     void lease_dropped();
     const std::string id_;
+    std::string staged_;  // the private copy of one in its own process: removed with it
     const std::shared_ptr<crash_marks> marks_;  // second owner: the set
     std::mutex mutex_;
     std::size_t leases_ = 0;

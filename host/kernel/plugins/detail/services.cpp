@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "kernel/plugins/detail/files.hpp"
 #include "kernel/plugins/detail/lane.hpp"
@@ -136,6 +137,11 @@ result<void> private_directory(const std::string& path) {
     if (st.st_uid != geteuid()) return fail(errc::io_error, path + " belongs to another user");
     if ((st.st_mode & 077) != 0 && chmod(path.c_str(), 0700) != 0) return fail(errc::io_error, path + " cannot be made private: " + std::strerror(errno));
     return {};
+}
+
+std::string own_program() {
+    std::error_code ec;
+    return std::filesystem::read_symlink("/proc/self/exe", ec).string();
 }
 
 // ---- timers

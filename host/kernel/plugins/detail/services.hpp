@@ -42,6 +42,7 @@ struct service_context {
     supervise::watchdog* dog = nullptr;
     metrics_registry* metrics = nullptr;
     std::string data_dir;
+    std::string runner;  // the program that hosts a plugin in a process of its own
     log_sink log;
     api_services api;
     std::int32_t log_level = HF_LOG_INFO;  // what plugins read; written with __atomic_store
@@ -68,6 +69,8 @@ class services : public std::enable_shared_from_this<services> {
 
     const std::string& id() const noexcept { return id_; }
     std::uint64_t mark() const noexcept { return mark_key_; }
+    /// The instance's own directory, made if need be.
+    result<std::string> data_dir();
     json describe() const;  ///< counts of what it holds
     json process_nodes() const;  ///< its child processes as nodes of the tree. Reads /proc
 
@@ -125,8 +128,6 @@ class services : public std::enable_shared_from_this<services> {
     result<void> api_submit(const hf_call& call);
     void api_cancel(std::uint64_t id);
     void api_complete(const std::shared_ptr<api_call>& c, result<json> r);
-
-    result<std::string> data_dir();
 
     const std::shared_ptr<service_context> context_;  // second owners: the set and the other instances
     const std::string id_;

@@ -7,18 +7,17 @@
 
 #include "kernel/plugins/detail/lane.hpp"
 #include "kernel/plugins/detail/services.hpp"
+#include "kernel/plugins/detail/worker_body.hpp"
 
 namespace holdfast::plugins::detail {
 
 struct services::worker_entry {
     std::string name;
-    std::uint32_t heartbeat_ms = 0;
-    void* arg = nullptr;
-    int32_t (*run)(void*, const hf_worker_ctl*, hf_error*) = nullptr;
-    const int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);  ///< readable: somebody called wake()
+    worker_body body;
     std::atomic<std::uint32_t> incarnation{0};
+    worker_entry() { body.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
     ~worker_entry() {
-        if (wake_fd >= 0) close(wake_fd);
+        if (body.wake_fd >= 0) close(body.wake_fd);
     }
 };
 
@@ -81,23 +80,28 @@ result<supervise::restart_type> restart_from(std::string_view text, supervise::r
 
 }  // namespace
 
-int services::run_worker(worker_entry& w, supervise::worker_signals& signals) {
-    host_thread here;
+std::int32_t run_controlled(const worker_body& w, supervise::worker_signals& signals, std::uint32_t incarnation, hf_error* err) {
     control c;
     c.signals = &signals;
     c.wake_fd = w.wake_fd;
     c.beat_every_ms = w.heartbeat_ms == 0 ? -1 : std::max<int>(1, static_cast<int>(w.heartbeat_ms / 4));
     c.ctl.size = sizeof c.ctl;
-    c.ctl.incarnation = w.incarnation.fetch_add(1) + 1;
+    c.ctl.incarnation = incarnation;
     c.ctl.stop = reinterpret_cast<const volatile std::int32_t*>(&signals.stop);
     c.ctl.beat = reinterpret_cast<volatile std::uint64_t*>(&signals.heartbeats);
     c.ctl.wait = wait;
+    c.ctl.stop_fd = signals.wake_fd.load(std::memory_order_acquire);
+    return w.run(w.arg, &c.ctl, err);
+}
+
+int services::run_worker(worker_entry& w, supervise::worker_signals& signals) {
+    host_thread here;
     hf_error err = empty_hf_error();
     std::int32_t rc = HF_OK;
     {
         call_mark mark(mark_key_);
         try {
-            rc = w.run(w.arg, &c.ctl, &err);
+            rc = run_controlled(w.body, signals, w.incarnation.fetch_add(1) + 1, &err);
         } catch (const std::exception& e) {  // a crash of this worker: its supervisor decides what follows
             throw std::runtime_error(std::string("threw: ") + e.what());
         } catch (...) {
@@ -115,11 +119,11 @@ result<void> services::start_worker(const hf_worker_spec& spec) {
     auto restart = restart_from(view(spec.restart), worker_restart_);
     if (!restart) return tl::unexpected<error>(restart.error());
     auto w = std::make_shared<worker_entry>();
-    if (w->wake_fd < 0) return fail(errc::io_error, "no descriptor left for worker '" + name + "'");
+    if (w->body.wake_fd < 0) return fail(errc::io_error, "no descriptor left for worker '" + name + "'");
     w->name = name;
-    w->heartbeat_ms = spec.heartbeat_ms;
-    w->arg = spec.arg;
-    w->run = spec.run;
+    w->body.heartbeat_ms = spec.heartbeat_ms;
+    w->body.arg = spec.arg;
+    w->body.run = spec.run;
     supervise::ref<supervise::supervisor> sup;
     {
         std::lock_guard lock(mutex_);
@@ -177,7 +181,7 @@ result<void> services::wake_worker(std::string_view name) {
     if (found == workers_.end()) return fail(errc::not_found, "the instance has no worker '" + std::string(name) + "'");
     const std::uint64_t one = 1;
     // EAGAIN: the counter is full, so it is readable already.
-    (void)!write(found->second->wake_fd, &one, sizeof one);
+    (void)!write(found->second->body.wake_fd, &one, sizeof one);
     return {};
 }
 

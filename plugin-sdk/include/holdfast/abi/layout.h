@@ -125,8 +125,8 @@ HF_AT(hf_transport, close, 32);
 HF_SIZE(hf_ui, 32); HF_AT(hf_ui, size, 0); HF_AT(hf_ui, reserved, 4); HF_AT(hf_ui, describe, 8);
 HF_AT(hf_ui, export_state, 16); HF_AT(hf_ui, import_state, 24);
 
-HF_SIZE(hf_worker_ctl, 32); HF_AT(hf_worker_ctl, size, 0); HF_AT(hf_worker_ctl, incarnation, 4);
-HF_AT(hf_worker_ctl, stop, 8); HF_AT(hf_worker_ctl, beat, 16); HF_AT(hf_worker_ctl, wait, 24);
+HF_SIZE(hf_worker_ctl, 40); HF_AT(hf_worker_ctl, size, 0); HF_AT(hf_worker_ctl, incarnation, 4);
+HF_AT(hf_worker_ctl, stop, 8); HF_AT(hf_worker_ctl, beat, 16); HF_AT(hf_worker_ctl, wait, 24); HF_AT(hf_worker_ctl, stop_fd, 32);
 
 HF_SIZE(hf_worker_spec, 64); HF_AT(hf_worker_spec, size, 0); HF_AT(hf_worker_spec, heartbeat_ms, 4);
 HF_AT(hf_worker_spec, name, 8); HF_AT(hf_worker_spec, restart, 24); HF_AT(hf_worker_spec, shutdown_ms, 40);

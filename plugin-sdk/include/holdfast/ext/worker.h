@@ -16,6 +16,8 @@ typedef struct hf_worker_ctl {
     /* Waits until *stop, until wake() or until timeout_ns passed (negative: no timeout); counts as beating meanwhile.
      * Returns 1 when the worker should stop. */
     int32_t (*wait)(const struct hf_worker_ctl* ctl, int64_t timeout_ns);
+    int32_t stop_fd;                /* readable once *stop is 1, for a worker with a poll() of its own; -1: there is none */
+    int32_t reserved;
 } hf_worker_ctl;
 
 typedef struct hf_worker_spec {
