@@ -264,7 +264,7 @@ void proxy::receive_tells() {
     {
         std::lock_guard lock(mutex_);
         dead_ = true;
-        expected = ending_;
+        expected = ending_ && doom_.empty();
         p = process_;
     }
     if (!expected && p) p->kill();  // it closed the socket and lives on
