@@ -57,9 +57,12 @@ struct session {
 };
 
 class world {
+    using guard = std::lock_guard<std::recursive_mutex>;  // calls come from the threads of the web server
+
   public:
     explicit world(scripted_host& h) : host_(h) { script(); }
     void fail_all(bool down) {
+        const guard lock(mutex_);
         for (auto& s : servers_) {
             const std::string before = s["status"];
             if (before == "disabled") continue;
@@ -73,7 +76,6 @@ class world {
     }
 
   private:
-    using guard = std::lock_guard<std::recursive_mutex>;
     std::string topic(const session& s) { return "session:" + s.id; }
     void emit(session& s, json e) {
         e["session_id"] = s.id;
