@@ -2,7 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { Host, alive, badServer, configuration, demoServer, descendants, processesAbout, until, withHost, within } from './host.mjs';
+import { Host, alive, badServer, configuration, demoServer, descendants, processesAbout, patience, until, withHost, within } from './host.mjs';
 
 const two = { demo: demoServer(), second: demoServer() };
 
@@ -72,7 +72,7 @@ test('kill -9 of the host: serving again within a second, nothing of the old one
       // While the store is coming up, calls are refused: unavailable, to be tried again.
       await until('a session can be made', () => host.call('session.create').catch((e) => assert.equal(e.code, 'unavailable')), 5000);
       const back = Date.now() - killed;
-      assert.ok(back < 3000, `it took ${back} ms`);
+      assert.ok(back < 3000 * patience, `it took ${back} ms`);
       times.push(back);
       assert.notEqual(host.pid, before);
       await until('what the old host left is ended', () => old.every((pid) => !alive(pid)), 1000);
@@ -81,8 +81,8 @@ test('kill -9 of the host: serving again within a second, nothing of the old one
       const expected = new Set([host.guardian, host.pid, ...descendants(host.pid).map((s) => s.pid)]);
       assert.deepEqual(processesAbout(host.dir).filter((pid) => !expected.has(pid)), []);
     }
-    // Tests share their machine: the promise is judged by the round that was disturbed least.
-    assert.ok(Math.min(...times) < 1000, `serving again took ${times} ms`);
+    // Tests share their machine: the promise is judged by the round that was disturbed least. It is not a sanitized build's.
+    assert.ok(Math.min(...times) < 1000 * patience, `serving again took ${times} ms`);
   }));
 
 test('kill -9 of the guardian takes everything with it', async () => {
