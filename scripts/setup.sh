@@ -1,7 +1,7 @@
 # Shared by ./run, ./test and the long suites: Debian packages by name, configure, build. To be sourced.
 
 build_packages=(g++ cmake ninja-build ccache pkg-config libboost1.81-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
-    libexpected-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libseccomp-dev)
+    libexpected-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libseccomp-dev libdw-dev)
 test_packages=(libgtest-dev librapidcheck-dev libbenchmark-dev libvalijson-dev nodejs npm tmux python3 strace procps chromium)
 sanitizer_packages=(clang-19 libclang-rt-19-dev llvm-19)  # tests/sanitizers/run.sh
 

@@ -16,6 +16,7 @@
 #include "app/paths.hpp"
 #include "kernel/config/difference.hpp"
 #include "kernel/plugins/call_port.hpp"
+#include "kernel/plugins/isolation/crash_trace.hpp"
 
 namespace holdfast::app {
 namespace {
@@ -149,9 +150,25 @@ result<void> application::build_kernel() {
     o.api.describe = [this]() -> result<json> { return methods_.openapi(); };
     o.on_change = [this](const plugins::plugin_change& c) { on_plugin_change(c); };
     o.reports = [this](const supervise::supervision_report& r) { on_report(r); };
+    // What ended the host before this one, if a plugin did: read before this one's own marks and trace replace what it left.
+    auto history = plugins::crash_history::open(loaded_.data_dir);
+    if (!history) return tl::unexpected<error>(history.error());
+    crashes_ = o.history = std::move(*history);
+    const std::string trace = o.runtime_dir + "/crash-trace";
+    auto past = crashes_->learn(trace, o.runtime_dir + "/marks", clock_.wall());
+    o.on_crash = [this](plugins::crash_report r, std::shared_ptr<const plugins::private_copy> copy) {
+        side_.post([this, r = std::move(r), copy = std::move(copy)]() mutable {
+            plugins::symbolise(r);  // reads debug information: not on the plugin's way back
+            crashes_->write(r);
+            tell_crash(r);
+        });
+    };
     auto set = plugins::plugin_set::create(std::move(o));
     if (!set) return tl::unexpected<error>(set.error());
     plugins_ = std::move(*set);
+    if (!plugins::isolation::install_crash_trace(trace)) write_log(level::warn, "host", "crashes cannot be traced: " + trace + " cannot be made");
+    for (const std::string& w : crashes_->warnings()) write_log(level::warn, "host", w);
+    if (past) tell_crash(*past);
     plugins_->set_log_level(log_level_number());
     board_ = std::make_unique<plugin_board>(plugins_);
     return {};
@@ -347,6 +364,15 @@ void application::on_plugin_change(const plugins::plugin_change& change) {
     const bool bad = change.now.phase == plugins::instance_phase::failed || change.now.phase == plugins::instance_phase::quarantined || change.now.phase == plugins::instance_phase::backoff;
     write_log(bad ? level::warn : level::debug, change.now.id, "plugin is " + phase + (change.now.reason.empty() ? "" : ": " + change.now.reason));
     side_.post([this] { place_log(); });  // it asks plugins: not in the middle of a change
+}
+
+void application::tell_crash(const plugins::crash_report& r) {
+    json event = r.to_json();
+    event["summary"] = r.summary();
+    if (!r.plugin.empty()) bus_->publish("plugin:" + r.plugin, "plugin_crashed", event);
+    bus_->publish("session:admin_dashboard", "plugin_crashed", event);
+    const std::string who = r.plugin.empty() ? "no plugin can be blamed (" + r.why_not + ")" : r.isolated ? "the process of plugin '" + r.plugin + "' died" : "plugin '" + r.plugin + "' crashed the host";
+    write_log(level::error, r.plugin.empty() ? "host" : r.plugin, (r.plugin.empty() ? "the host crashed: " : "") + who + ": " + r.summary() + "; the report is in " + loaded_.data_dir + "/crashes");
 }
 
 void application::place_log() {

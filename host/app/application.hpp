@@ -68,6 +68,7 @@ class application {
     void configure_llm();
     void on_report(const supervise::supervision_report& report);
     /// The log leaves the terminal while a user interface has it. [side thread]
+    void tell_crash(const plugins::crash_report& r);
     void place_log();
     void on_plugin_change(const plugins::plugin_change& change);
     json tree() const;
@@ -102,6 +103,7 @@ class application {
     mutable std::mutex document_mutex_;              // never held while anything is applied
     std::vector<config::problem> last_problems_;     // under document_mutex_
     std::unique_ptr<config::file_watch> watch_;
+    std::shared_ptr<plugins::crash_history> crashes_;  // second owner: the plugin set
     side_thread side_;
     std::atomic<bool> stopping_{false}, doors_open_{false};
     bool stopped_ = false;

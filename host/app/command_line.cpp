@@ -98,7 +98,7 @@ void add_plugin_commands(CLI::App& app, parsed& p) {
     check->add_flag("--no-start", p.check.no_start, "ui: it cannot start here, for want of a terminal");
     check->add_option("--timeout", p.check.timeout_s, "Seconds that one check may take")->capture_default_str()->check(CLI::Range(1, 3600));
     check->callback([&p] { p.code = check_plugin_command(p.common, p.check); });
-    for (const char* verb : {"start", "stop", "restart", "remove"}) {
+    for (const char* verb : {"start", "stop", "restart", "release", "remove"}) {
         auto* c = plugin->add_subcommand(verb, std::string(verb) + " a plugin");
         c->add_option("NAME", p.name, "Its name under plugins")->required();
         c->callback([&p, verb] { p.code = list_command(p.common, std::string("plugin.") + verb, {{"id", p.name}}); });

@@ -18,7 +18,7 @@ _holdfast() {
         holdfast) words="run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion --config --json --help --version" ;;
         server) words="start stop restart enable disable log" ;;
         ui) words="start stop swap" ;;
-        plugin) words="list inspect check start stop restart remove" ;;
+        plugin) words="list inspect check start stop restart release remove" ;;
         inspect|check) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         tool) words="call" ;;
         completion) words="bash zsh fish" ;;
@@ -44,7 +44,7 @@ complete -c holdfast -l json -d 'Print JSON'
 complete -c holdfast -n __fish_use_subcommand -a 'run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion'
 complete -c holdfast -n '__fish_seen_subcommand_from server' -a 'start stop restart enable disable log (__holdfast_names servers name)'
 complete -c holdfast -n '__fish_seen_subcommand_from ui' -a 'start stop swap (__holdfast_names plugins id)'
-complete -c holdfast -n '__fish_seen_subcommand_from plugin' -a 'list inspect check start stop restart remove (__holdfast_names plugins id)'
+complete -c holdfast -n '__fish_seen_subcommand_from plugin' -a 'list inspect check start stop restart release remove (__holdfast_names plugins id)'
 complete -c holdfast -n '__fish_seen_subcommand_from inspect check' -F
 complete -c holdfast -n '__fish_seen_subcommand_from tool' -a 'call (__holdfast_names servers name) (__holdfast_names tools name)'
 complete -c holdfast -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'

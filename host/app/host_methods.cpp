@@ -87,6 +87,7 @@ void register_host_methods(api::method_table& table, application& app) {
     act("plugin.stop", role::admin, "Stops a plugin; it stays stopped until it is started", &plugin_board::stop, false);
     act("ui.stop", role::op, "Stops a user interface", &plugin_board::stop, true);
     act("plugin.restart", role::admin, "Stops and starts a plugin", &plugin_board::restart, false);
+    act("plugin.release", role::admin, "Forgets that a plugin crashed: it runs as configured again", &plugin_board::release, false);
     act("plugin.remove", role::admin, "Stops and forgets a plugin until the configuration names it again", &plugin_board::remove, false);
     table.add({"ui.swap", role::op, "Hands over from one user interface to another", object_schema({{"from", "string", true}, {"to", "string", true}}), {},
                [a](const identity&, json p, reply done) { a->board_->swap(p["from"], p["to"], std::move(done)); }});

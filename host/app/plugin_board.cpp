@@ -232,6 +232,11 @@ void plugin_board::restart(const std::string& id, done finished) {
     set_->restart(id, std::move(finished));
 }
 
+void plugin_board::release(const std::string& id, done finished) {
+    if (auto w = find(id); !w) return finished(tl::unexpected<error>(w.error()));
+    set_->release(id, std::move(finished));
+}
+
 void plugin_board::remove(const std::string& id, done finished) {
     if (auto w = find(id); !w) return finished(tl::unexpected<error>(w.error()));
     {

@@ -42,6 +42,7 @@ class plugin_board {
     void stop(const std::string& id, done finished);
     void restart(const std::string& id, done finished);
     void remove(const std::string& id, done finished);
+    void release(const std::string& id, done finished);
     /// Starts `to` with what `from` exported, then stops `from`. If `to` does not become active, `from` goes on.
     void swap(const std::string& from, const std::string& to, api::reply reply);
 

@@ -11,6 +11,7 @@
 #include "app/config_schema.hpp"
 #include "app/logging.hpp"
 #include "app/paths.hpp"
+#include "kernel/plugins/isolation/crash_trace.hpp"
 #include "kernel/supervise/guardian.hpp"
 
 namespace holdfast::app {
@@ -39,6 +40,7 @@ int run_host(const common_options& o, bool quiet) {
         std::cerr << (app.error().code == errc::config_invalid ? "" : "holdfast: ") << app.error().message << "\n";
         return app.error().code == errc::config_invalid ? exit_config : exit_failed;
     }
+    plugins::isolation::guard_exit(supervise::exit_restart_me);  // a plugin that calls exit() has crashed the host
     if (!quiet) {
         const auto urls = (*app)->urls();
         for (const std::string& url : urls) std::cout << "Holdfast is serving at " << url << "\n";
@@ -53,6 +55,7 @@ int run_host(const common_options& o, bool quiet) {
     write_log(level::info, "host", "stopping");
     (*app)->stop();
     app->reset();
+    plugins::isolation::exit_is_meant();
     return restart_wanted ? supervise::exit_restart_me : exit_ok;
 }
 

@@ -1,5 +1,5 @@
 // A model adapter that takes its process down. Settings: {"at": "load"|"create"|"init"|"start"|"stop"|"worker"|"timer"|"call" (default),
-// "how": below}. At "call", the method of the call says how; "ok" answers.
+// "how": below}. At "call", the method of the call says how, or the last message of a chat; "ok" answers.
 //   segv      writes to address 8          abort   calls abort()           overflow  recurses without end
 //   exit      calls exit(3)                loop    never returns           memory    takes memory until it gets none
 //   heap      corrupts the heap, then uses it     deadlock  locks a lock twice    throw  throws
@@ -81,11 +81,18 @@ class dies final : public plugin {
     }
 
   private:
+    /// Of a chat: the text of its last message says how to die.
+    static std::string last_words(std::string_view request) {
+        const auto j = nlohmann::json::parse(request);
+        return j["messages"].empty() ? "ok" : j["messages"].back()["content"].back().value("text", "ok");
+    }
     static std::int32_t submit(void*, const hf_call* call, hf_error*) {
-        const std::string how(call->method.data, call->method.length);
+        std::string how(call->method.data, call->method.length);
         if (how == "never") return HF_PENDING;
+        if (how == "chat") how = last_words(std::string_view(static_cast<const char*>(call->request.data), call->request.length));
         if (how != "ok" && how != "describe") die_here(how);
-        call->on_done(call->ctx, call->id, nullptr, bytes(R"({"model":"dies","available":true})"));
+        call->on_done(call->ctx, call->id, nullptr, bytes(R"({"model":"dies","available":true,"local":true,"demonstration":true,"reason":"","stop_reason":"end_turn",
+            "content":[{"type":"text","text":"alive"}],"usage":{"input_tokens":0,"output_tokens":0,"cached_tokens":0}})"));
         return HF_PENDING;
     }
     std::string at_, how_;

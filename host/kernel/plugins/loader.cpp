@@ -25,6 +25,8 @@ struct generation::library {
     boost::dll::shared_library handle;
 };
 
+private_copy::~private_copy() { unlink(path_.c_str()); }
+
 generation::~generation() {
     // Reached after unload() only, or at the end of the process: then the library stays mapped (see the class comment).
     if (!library_ || !library_->handle.is_loaded()) return;

@@ -50,6 +50,18 @@ class generation {
     error init_error_;
 };
 
+/// A file that is removed with its last owner.
+class private_copy {
+  public:
+    explicit private_copy(std::string path) : path_(std::move(path)) {}
+    ~private_copy();
+    private_copy(const private_copy&) = delete;
+    private_copy& operator=(const private_copy&) = delete;
+
+  private:
+    const std::string path_;
+};
+
 /// A verified plugin under a file name that no other version ever has.
 struct staged_plugin {
     manifest about;

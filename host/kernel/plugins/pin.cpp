@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "kernel/plugins/detail/files.hpp"
+#include "kernel/plugins/isolation/crash_trace.hpp"
 
 namespace holdfast::plugins {
 
@@ -83,6 +84,8 @@ struct slot_return {
     ~slot_return() {
         claimed_slot = nullptr;
         if (slot == nullptr) return;
+        // exit() in the middle of a call: who called it must still be readable when the process is gone.
+        if (slot->depth.load(std::memory_order_relaxed) != 0) return;
         for (auto& a : slot->active) a.store(0, std::memory_order_release);
         slot->depth.store(0, std::memory_order_relaxed);
         slot->tid.store(0, std::memory_order_release);
@@ -109,6 +112,7 @@ bool scan(std::uint64_t key) {
 mark_slot* claim_mark_slot() {
     prepare_fences();
     static thread_local slot_return mine;
+    static thread_local isolation::alternate_stack stack;  // a plugin that overflows this thread's is told, too
     const auto tid = static_cast<std::uint32_t>(syscall(SYS_gettid));
     mark_slot* got = nullptr;
     if (auto* f = newest_file()) {

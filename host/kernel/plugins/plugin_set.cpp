@@ -51,7 +51,8 @@ struct set_entry final : detail::instance_owner, std::enable_shared_from_this<se
     void move_to(instance_phase to, const std::string& reason);
     void tell();
     void answer(result<plugin_info> r);
-    void quarantine_now(const std::string& why);
+    /// for_crashes: until a person releases it; else for the configured time.
+    void quarantine_now(const std::string& why, bool for_crashes = false);
     plugin_info snapshot() const {
         std::lock_guard lock(mutex);
         return info;
@@ -98,6 +99,12 @@ struct plugin_set::impl : std::enable_shared_from_this<plugin_set::impl> {
     void forget_child(const std::shared_ptr<set_entry>& e, unique_function<void()> then);
     void on_node(supervise::ref<supervise::supervisor> s);
     void on_report(const supervise::supervision_report& r);
+    void on_crash(crash_report r, std::shared_ptr<const private_copy> copy);
+    std::string release_words(const std::string& id) const {
+        std::string out = options.release_command;
+        if (const auto at = out.find('%'); at != std::string::npos) out.replace(at, 1, id);
+        return out;
+    }
 };
 
 // ---- what an incarnation tells
@@ -231,14 +238,14 @@ void set_entry::warning(const std::string& text) {
     if (auto s = set.lock()) s->context->write_log(HF_LOG_WARN, snapshot().id, text);
 }
 
-void set_entry::quarantine_now(const std::string& why) {
+void set_entry::quarantine_now(const std::string& why, bool for_crashes) {
     auto s = set.lock();
     if (!s) return;
-    const auto after = s->options.quarantine_for;
+    const auto after = for_crashes ? milliseconds(0) : s->options.quarantine_for;
     {
         std::lock_guard lock(mutex);
         if (removed) return;
-        info.lift = s->options.lift_command;
+        info.lift = for_crashes ? s->options.release_command : s->options.lift_command;
         if (const auto at = info.lift.find('%'); at != std::string::npos) info.lift.replace(at, 1, info.id);
         info.quarantined_until.reset();
         if (after.count() > 0) {
@@ -281,6 +288,12 @@ supervise::child_spec plugin_set::impl::child_of(const std::shared_ptr<set_entry
         {
             std::lock_guard inner(e->mutex);
             spec = e->spec;
+            e->info.isolation = spec.isolation;
+            e->info.isolated_because.clear();
+            if (set->options.history && spec.isolation == isolation_mode::in_process && set->options.history->verdict(spec.id) != crash_verdict::none) {
+                spec.isolation = e->info.isolation = isolation_mode::process;
+                e->info.isolated_because = "it crashed the host: " + set->options.history->record(spec.id).last + "; '" + set->release_words(spec.id) + "' lets it back";
+            }
             deps.before_start = std::exchange(e->hook, {});
             ++e->info.incarnation;
             if (!std::exchange(e->starting_by_hand, false)) ++e->info.restarts;
@@ -306,7 +319,17 @@ void plugin_set::impl::launch(const std::shared_ptr<set_entry>& e) {
     auto node = node_ref();
     if (!node) return;  // started when the node comes up
     const auto id = e->snapshot().id;
-    auto failed = [e](const error& why) { e->answer(tl::unexpected<error>(why)); };
+    if (options.history && options.history->verdict(id) == crash_verdict::quarantine) {
+        const auto r = options.history->record(id);
+        const std::string why = "it crashed " + std::to_string(r.crashes) + " times, last: " + r.last;
+        e->quarantine_now(why, true);
+        return e->answer(fail(errc::plugin_failed, "plugin '" + id + "' is quarantined: " + why + "; '" + release_words(id) + "' lets it start again"));
+    }
+    auto failed = [e](const error& why) {
+        // Launched twice at the same moment, by hand and by the node that came up: the other launch answers.
+        if (why.code == errc::running || why.code == errc::restarting || why.code == errc::already_started || why.code == errc::already_exists) return;
+        e->answer(tl::unexpected<error>(why));
+    };
     node->restart_child(id, [this, self = shared_from_this(), node, e, failed](result<supervise::child_ref> r) {
         if (r) return;
         if (r.error().code != errc::not_found) return failed(r.error());
@@ -411,6 +434,17 @@ void plugin_set::impl::on_report(const supervise::supervision_report& r) {
                       std::to_string(std::chrono::duration_cast<seconds>(limit.period).count()) + " s" + (last.empty() ? "" : "; last: " + last));
 }
 
+/// Of a plugin's own process. One that runs there because it crashed the host is still being judged.
+void plugin_set::impl::on_crash(crash_report r, std::shared_ptr<const private_copy> copy) {
+    auto e = find(r.plugin);
+    if (e && options.history && !e->snapshot().isolated_because.empty() && options.history->count(r) == crash_verdict::quarantine) {
+        const auto record = options.history->record(r.plugin);
+        halt(e, [e, record] { e->quarantine_now("it crashed " + std::to_string(record.crashes) + " times, last: " + record.last, true); });
+    }
+    if (options.on_crash) options.on_crash(std::move(r), std::move(copy));
+    else if (options.history) options.history->write(r);
+}
+
 // ---- plugin_set
 
 plugin_set::plugin_set(std::shared_ptr<impl> i) : impl_(std::move(i)) {}
@@ -454,6 +488,9 @@ result<std::shared_ptr<plugin_set>> plugin_set::create(plugin_set_options o) {
     i->marks = std::move(*marks);
     i->finder = std::make_shared<discovery>(o.search_path, o.use_environment);
     i->options = std::move(o);
+    i->context->crash_reported = [weak = std::weak_ptr(i)](crash_report r, std::shared_ptr<const private_copy> copy) {
+        if (auto set = weak.lock()) set->on_crash(std::move(r), std::move(copy));
+    };
     return std::shared_ptr<plugin_set>(new plugin_set(std::move(i)));
 }
 
@@ -535,6 +572,16 @@ void plugin_set::restart(const std::string& id, done finished) {
         return;
     }
     impl_->halt(e, [set = impl_, e, finished = std::move(finished)]() mutable { set->begin(e, std::move(finished)); });
+}
+
+void plugin_set::release(const std::string& id, done finished) {
+    auto refuse = [&](errc code, std::string why) {
+        if (finished) finished(fail(code, std::move(why)));
+    };
+    auto e = impl_->find(id);
+    if (!e) return refuse(errc::not_found, "there is no plugin '" + id + "'");
+    if (!impl_->options.history || !impl_->options.history->release(id)) return refuse(errc::invalid_argument, "plugin '" + id + "' has crashed nothing: there is nothing to lift");
+    restart(id, std::move(finished));
 }
 
 void plugin_set::remove(const std::string& id, done finished) {
@@ -685,6 +732,7 @@ json plugin_info::to_json() const {
     out["isolation"] = std::string(to_string(isolation));
     if (pid != 0) out["pid"] = pid;
     if (!sandbox.is_null()) out["sandbox"] = sandbox;
+    if (!isolated_because.empty()) out["isolated_because"] = isolated_because;
     if (!lift.empty()) out["lift"] = lift;
     if (quarantined_until) out["quarantined_until"] = rfc3339(*quarantined_until);
     if (active_since) out["active_since"] = rfc3339(*active_since);

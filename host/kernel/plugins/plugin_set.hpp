@@ -16,10 +16,12 @@
 #include <vector>
 
 #include "kernel/events/bus.hpp"
+#include "kernel/plugins/crash_history.hpp"
 #include "kernel/plugins/discovery.hpp"
 #include "kernel/plugins/host_services.hpp"
 #include "kernel/plugins/instance_state.hpp"
 #include "kernel/plugins/isolation/mode.hpp"
+#include "kernel/plugins/loader.hpp"
 #include "kernel/plugins/metrics.hpp"
 #include "kernel/plugins/pin.hpp"
 #include "kernel/plugins/ports.hpp"
@@ -67,6 +69,7 @@ struct plugin_info {
     std::optional<wall_time> quarantined_until;
     std::uint32_t incarnation = 0, restarts = 0;
     isolation_mode isolation = isolation_mode::in_process;
+    std::string isolated_because;       ///< it crashed the host: it runs in a process of its own although configured otherwise
     std::int64_t pid = 0;               ///< of its own process; 0: it runs in the host's
     json sandbox;                       ///< what took effect there; null: it runs in the host
     std::vector<std::string> interfaces;  ///< of the manifest
@@ -104,7 +107,11 @@ struct plugin_set_options {
     api_services api;
     std::function<void(const plugin_change&)> on_change;
     supervise::report_sink reports;                   ///< S9 of the plugins' part of the tree
+    std::shared_ptr<crash_history> history;           ///< null: nothing is learned from crashes. Second owner: app
+    /// A plugin's own process died. Any thread; must not block. `copy` keeps the file that the stack points into.
+    std::function<void(crash_report report, std::shared_ptr<const private_copy> copy)> on_crash;
     milliseconds quarantine_for{600'000};             ///< then one attempt is made again; 0 = until a person lifts it
+    std::string release_command = "holdfast plugin release %";
     std::string lift_command = "holdfast call plugin.start '{\"id\":\"%\"}'";  ///< % = the id
 };
 
@@ -130,6 +137,9 @@ class plugin_set {
     /// Quiesce, stop, destroy; stays in the list as stopped. Errors: not_found.
     void stop(const std::string& id, done finished = {});
     void restart(const std::string& id, done finished = {});
+    /// Forgets its crashes: it runs as configured again, and starts if it was quarantined for them. Errors: not_found, invalid_argument
+    /// (there is nothing to lift), as start().
+    void release(const std::string& id, done finished = {});
     /// Stop and forget. Errors: not_found.
     void remove(const std::string& id, done finished = {});
     /// New spec for an existing id: stop, then start with it. (Settings changed in the file.)

@@ -46,6 +46,7 @@ instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instanc
     o.stop_timeout = spec_.stop_timeout;
     o.log = [context = deps_.context, id = spec_.id](int level, std::string message, json fields) { context->write_log(level, id, std::move(message), std::move(fields)); };
     o.crashed = crash;
+    o.report = deps_.context->crash_reported;
     inc_->apart = apart_ = isolation::proxy::create(std::move(o));
 }
 

@@ -1,7 +1,5 @@
 #include "kernel/plugins/detail/live_instance.hpp"
 
-#include <unistd.h>
-
 #include "kernel/plugins/detail/tables.hpp"
 
 namespace holdfast::plugins {
@@ -28,7 +26,6 @@ live_instance::live_instance(std::string id, std::shared_ptr<crash_marks> marks)
 live_instance::~live_instance() {
     if (gen) gen->leave();
     if (apart) apart->end();
-    if (!staged_.empty()) ::unlink(staged_.c_str());
     if (!marks_) return;
     marks_->forget(key());
     for (const auto& i : interfaces) marks_->forget(reinterpret_cast<std::uint64_t>(&i->at));
@@ -45,8 +42,7 @@ step_result live_instance::load(loader& l) {
     if (apart) {
         auto copy = l.stage(verified, id_);
         if (!copy) return {step_outcome::failed, copy.error().message, true};
-        staged_ = copy->path;
-        auto up = apart->launch(*copy);
+        auto up = apart->launch(*copy, std::make_shared<private_copy>(copy->path));
         if (!up) return {step_outcome::failed, up.error().message, up.error().code == errc::plugin_refused};
         return {};
     }

@@ -84,7 +84,6 @@ class live_instance : public std::enable_shared_from_this<live_instance> {
     friend struct lease_deleter;
     void lease_dropped();
     const std::string id_;
-    std::string staged_;  // the private copy of one in its own process: removed with it
     const std::shared_ptr<crash_marks> marks_;  // second owner: the set
     std::mutex mutex_;
     std::size_t leases_ = 0;

@@ -17,7 +17,9 @@
 #include "holdfast/ext/worker.h"
 #include "kernel/events/bus.hpp"
 #include "kernel/plugins/abi_errors.hpp"
+#include "kernel/plugins/crash_report.hpp"
 #include "kernel/plugins/host_services.hpp"
+#include "kernel/plugins/loader.hpp"
 #include "kernel/plugins/metrics.hpp"
 #include "kernel/plugins/pin.hpp"
 #include "kernel/supervise/process.hpp"
@@ -42,6 +44,7 @@ struct service_context {
     supervise::watchdog* dog = nullptr;
     metrics_registry* metrics = nullptr;
     std::string data_dir;
+    std::function<void(crash_report, std::shared_ptr<const private_copy>)> crash_reported;
     std::string runner;  // the program that hosts a plugin in a process of its own
     log_sink log;
     api_services api;

@@ -11,8 +11,13 @@ namespace holdfast::plugins::isolation {
 inline constexpr const char* crash_begin = "holdfast-crash:";  ///< + signal, address, what ran; frames follow, one a line
 inline constexpr const char* crash_end = "holdfast-crash-end";
 
-/// SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP: say what happened, then die of the same signal. Once, before threads exist.
-void install_crash_trace();
+/// SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP: say what happened, on stderr and in `file` if it is given (made anew),
+/// then die of the same signal. false: the file cannot be made.
+bool install_crash_trace(const std::string& file = {});
+/// From now on an exit() that was not announced with exit_is_meant() counts as a crash: a plugin called it. It leaves a trace and ends
+/// the process with `code`.
+void guard_exit(int code);
+void exit_is_meant() noexcept;
 
 /// A signal stack for this thread, so that a stack overflow can be told, too. Lives as long as the thread's function.
 class alternate_stack {

@@ -36,7 +36,8 @@ std::shared_ptr<proxy> proxy::create(proxy_options options) { return std::shared
 proxy::proxy(proxy_options options) : options_(std::move(options)) { fill_instance(); }
 proxy::~proxy() { end(); }
 
-result<void> proxy::launch(const staged_plugin& file) {
+result<void> proxy::launch(const staged_plugin& file, std::shared_ptr<const private_copy> copy) {
+    copy_ = std::move(copy);
     if (options_.processes == nullptr) return fail(errc::unavailable, "this host starts no processes: \"isolation\": \"process\" needs it");
     std::pair<unique_fd, unique_fd> pairs[4];
     for (auto& p : pairs) {
@@ -272,8 +273,33 @@ void proxy::receive_tells() {
     calls_->close();
     fail_everything(why);
     if (expected) return;
+    std::optional<supervise::process_exit> how_it_ended;
+    {
+        std::lock_guard lock(mutex_);
+        how_it_ended = exit_;
+    }
+    // Of its own accord: a signal that was not ours, or an exit that nobody asked for.
+    using supervise::exit_kind;
+    if (how_it_ended && options_.report && (how_it_ended->reason.kind == exit_kind::signal || how_it_ended->reason.kind == exit_kind::exit_code || how_it_ended->reason.kind == exit_kind::normal)) {
+        auto report = report_of(*how_it_ended);
+        if (!report.call.empty() && report.call != "?") why += " in " + report.call;
+        options_.report(std::move(report), copy_);
+    }
     options_.log(HF_LOG_ERROR, why, {{"pid", p ? p->pid() : 0}});
     options_.crashed(std::move(why));
+}
+
+crash_report proxy::report_of(const supervise::process_exit& e) const {
+    crash_report r = parse_crash_trace(e.stderr_tail).value_or(crash_report{});
+    if (r.signal.empty() && e.reason.kind == supervise::exit_kind::signal) {
+        const char* name = sigabbrev_np(e.reason.code);
+        r.signal = name ? "SIG" + std::string(name) : std::to_string(e.reason.code);
+    }
+    if (r.signal.empty()) r.signal = "exit(" + std::to_string(e.reason.code) + ")";
+    r.plugin = options_.id;
+    r.isolated = true;
+    r.at = std::chrono::system_clock::now();
+    return r;
 }
 
 /// Completes what the runner cannot complete any more.

@@ -17,6 +17,7 @@
 #include "holdfast/abi/plugin.h"
 #include "holdfast/ext/transport.h"
 #include "holdfast/ext/worker.h"
+#include "kernel/plugins/crash_report.hpp"
 #include "kernel/plugins/host_services.hpp"
 #include "kernel/plugins/isolation/channel.hpp"
 #include "kernel/plugins/isolation/mode.hpp"
@@ -38,6 +39,8 @@ struct proxy_options {
     std::function<void(int level, std::string message, json fields)> log;
     /// The instance is lost, and why: its process ended, hung or broke the protocol. Once; any thread.
     std::function<void(std::string why)> crashed;
+    /// The process died of its own accord: what it said. `copy` keeps the file that the stack points into. May be empty.
+    std::function<void(crash_report report, std::shared_ptr<const private_copy> copy)> report;
 };
 
 class proxy : public std::enable_shared_from_this<proxy> {
@@ -47,7 +50,7 @@ class proxy : public std::enable_shared_from_this<proxy> {
 
     // [control] The steps of an instance up to create; the rest is in the table that create answers.
     /// Starts the runner and lets it load the file. Errors: as loader::open, and those of the process.
-    result<void> launch(const staged_plugin& file);
+    result<void> launch(const staged_plugin& file, std::shared_ptr<const private_copy> copy);
     std::int32_t make(const hf_host* host, hf_bytes settings, const hf_instance** out, hf_error* err);
     /// After destroy, or instead of it: ends the process and waits for its end. Idempotent.
     void end() noexcept;
@@ -82,6 +85,7 @@ class proxy : public std::enable_shared_from_this<proxy> {
     void receive_tells();
     void serve_requests();
     void fail_everything(const std::string& why);
+    crash_report report_of(const supervise::process_exit& e) const;
     void on_exit(const supervise::process_exit& e);
     void broken(const char* what);
     void fill_instance();
@@ -112,6 +116,7 @@ class proxy : public std::enable_shared_from_this<proxy> {
     std::condition_variable changed_;
     std::shared_ptr<supervise::process> process_;  // second owner: the spawner
     std::optional<supervise::process_exit> exit_;
+    std::shared_ptr<const private_copy> copy_;     // second owner: whoever makes a report of a crash
     std::string doom_;           // why it was killed
     bool ending_ = false;        // told to end: its end is no crash
     bool dead_ = false;
