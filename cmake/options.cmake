@@ -35,14 +35,13 @@ if(HOLDFAST_SANITIZE)
       $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:$<TARGET_OBJECTS:holdfast_sanitizer_options>>)
 endif()
 
-# One precompiled header for everything in host/ and plugins/: the standard headers and nlohmann/json.
+# One precompiled header for everything in host/ and plugins/: the standard headers and nlohmann/json. It belongs to the top
+# directory: its place is part of every command line, and must not depend on what else is configured.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch_anchor.cpp CONTENT "")
+add_library(holdfast_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cpp)
+target_link_libraries(holdfast_pch PRIVATE holdfast_build)
+target_precompile_headers(holdfast_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.hpp)
 function(holdfast_use_pch target)
-  if(NOT TARGET holdfast_pch)
-    file(WRITE ${CMAKE_BINARY_DIR}/pch_anchor.cpp "")
-    add_library(holdfast_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cpp)
-    target_link_libraries(holdfast_pch PRIVATE holdfast_build)
-    target_precompile_headers(holdfast_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.hpp)
-  endif()
   target_precompile_headers(${target} REUSE_FROM holdfast_pch)
 endfunction()
 
