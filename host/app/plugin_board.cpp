@@ -158,38 +158,41 @@ std::vector<std::string> plugin_board::apply(std::map<std::string, wanted_plugin
     }
     std::vector<std::string> changes;
     auto waiting = std::make_shared<latch>();  // second owner: the callbacks
-    auto tell = [waiting](const std::string& id) {
-        waiting->add();
-        return [waiting, id](result<plugins::plugin_info> r) {
+    auto tell = [](const std::string& id, std::shared_ptr<latch> group) {
+        group->add();
+        return [group, id](result<plugins::plugin_info> r) {
             if (!r) write_log(level::error, id, r.error().message);
-            waiting->down();
+            group->down();
         };
     };
     for (const auto& [id, w] : before)
         if (!wanted.count(id)) {
             changes.push_back("removed plugins/" + id);
-            if (set_->info(id)) set_->remove(id, tell(id));
+            if (set_->info(id)) set_->remove(id, tell(id, waiting));
         }
     waiting->wait(deadline);
-    // The store first: sessions and servers read it when they start.
-    for (const bool stores : {true, false}) {
+    // All at once: a store that waits for its disk keeps no other plugin from loading. Who needs one another's services is
+    // started after this returns (servers, sessions), or asks anew for every use.
+    auto stores = std::make_shared<latch>();  // second owner: the callbacks
+    for (const bool store : {true, false}) {
+        const auto& group = store ? stores : waiting;
         for (const auto& [id, w] : wanted) {
-            if ((w.kind == "store") != stores) continue;
+            if ((w.kind == "store") != store) continue;
             auto old = before.find(id);
             if (old != before.end() && same_configuration(old->second, w)) continue;
             changes.push_back((old == before.end() ? "added plugins/" : "changed plugins/") + id);
             const bool present = bool(set_->info(id));
             if (w.start == start_mode::disabled) {
-                if (present) set_->remove(id, tell(id));
+                if (present) set_->remove(id, tell(id, group));
             } else if (present) {
-                set_->reconfigure(w.spec, tell(id));
+                set_->reconfigure(w.spec, tell(id, group));
             } else if (w.start == start_mode::automatic) {
-                set_->add(w.spec, tell(id));
+                set_->add(w.spec, tell(id, group));
             }
         }
-        if (!waiting->wait(stores ? std::min<nanoseconds>(store_deadline, deadline) : deadline))
-            write_log(level::warn, "host", "some plugins are still starting");
     }
+    const bool in_time = stores->wait(std::min<nanoseconds>(store_deadline, deadline));
+    if (!waiting->wait(deadline) || !in_time) write_log(level::warn, "host", "some plugins are still starting");
     return changes;
 }
 
