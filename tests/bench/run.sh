@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
 done
 if [ -n "$build" ]; then
     (cd "$source_dir" && { [ -f "$dir/build.ninja" ] || cmake --preset release; } >/dev/null &&
-        cmake --build "$dir" --target events_bench runtime_bench plugin_call_bench breaker_bench holdfast holdfast-demo-server) >&2
+        cmake --build "$dir" --target events_bench runtime_bench plugin_call_bench breaker_bench holdfast holdfast-demo-server sessions_test) >&2
 fi
 bench=$dir/tests/bench
 for p in events_bench runtime_bench plugin_call_bench breaker_bench; do
@@ -66,6 +66,11 @@ measure() {
     rm -f "$file.err"
 }
 ours() { measure ours "$1" x "$bench/$@"; }
+session_heap() {
+    local program=$dir/tests/unit/sessions/sessions_test
+    if [ -x "$program" ]; then measure ours session_heap x "$program" --gtest_filter='memory_test.*'
+    else note "what the allocator hands out for a session: skipped, sessions_test is not built"; fi
+}
 host_bench() {
     if command -v node >/dev/null && [ -x "$dir/holdfast" ] && [ -x "$dir/holdfast-demo-server" ]; then
         measure ours host_bench x node "$here/host_bench.mjs" "$dir" "$@"
@@ -139,6 +144,7 @@ for round in $(seq "$rounds"); do
     [ -z "$gobreaker" ] || N=300000 measure peer gobreaker x "$gobreaker"
     [ -z "$breakers" ] || (cd "$breakers" && N=50000 measure peer node_breakers x node node_bench.mjs)
     ours plugin_call_bench --benchmark_min_time=0.3
+    session_heap
     host_bench
 done
 

@@ -62,8 +62,8 @@ struct memory_test : ::testing::Test {
         const std::size_t before = mallinfo2().uordblks;
         host.reset();
         const std::size_t each = (before - mallinfo2().uordblks) / sessions;
-        RecordProperty("bytes_for_each_session", std::to_string(each));
-        std::printf("%zu bytes for each session, %zu of them text\n", each, text_bytes);
+        std::printf("RESULT session_heap mode=%s n=%d bytes_per=%zu text_bytes=%zu\n", ::testing::UnitTest::GetInstance()->current_test_info()->name(),
+                    sessions, each, text_bytes);  // read by tests/bench
         return each;
     }
 };
