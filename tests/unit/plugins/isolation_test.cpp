@@ -148,6 +148,41 @@ TEST_F(isolated, a_worker_that_never_stops_is_ended_with_its_process) {
     EXPECT_TRUE(until([&] { return spawner->running() == 0; }));
 }
 
+TEST_F(isolated, escape_probes_are_denied_as_far_as_the_level_says) {
+    const auto victim = dir.path + "/victim";
+    std::ofstream(victim) << "the host's";
+    auto s = spec("e", "bad_escapes");
+    s.sandbox = {{"network", false}};
+    ASSERT_TRUE(add(s));
+    const json level = set->info("e")->sandbox;
+    auto r = call("e", "probe", milliseconds(0), {{"host", getpid()}, {"file", victim}});
+    ASSERT_TRUE(r) << r.error().message;
+    std::size_t probes = 0;
+    auto denied = [&](const char* group, bool active) {
+        for (const auto& [name, rc] : (*r)[group].items()) {
+            ++probes;
+            if (active) EXPECT_NE(rc.get<int>(), 0) << name << " worked at level " << level;
+        }
+    };
+    denied("files", level["files"]);
+    denied("calls", level["calls"]);
+    denied("network", !level["network"].get<bool>());
+    EXPECT_GE(probes, 20u);
+    if (level["files"]) {
+        EXPECT_EQ(slurp(victim), "the host's");
+    }
+    EXPECT_EQ(level["level"] == "full", level["missing"].empty()) << level;
+    EXPECT_FALSE(fs::exists("/tmp/holdfast-escape") && level["files"]);
+    EXPECT_TRUE(call("e", "probe", milliseconds(0), {{"host", getpid()}, {"file", victim}})) << "and it still answers";
+}
+
+TEST_F(isolated, without_a_sandbox_it_says_off) {
+    auto s = dies("d");
+    s.sandbox = {{"on", false}};
+    ASSERT_TRUE(add(s));
+    EXPECT_EQ(set->info("d")->sandbox["level"], "off");
+}
+
 TEST_F(isolated, a_megabyte_goes_there_and_back) {
     ASSERT_TRUE(add(spec("p", "plugins_probe")));
     const std::string big(3u << 20, 'x');
