@@ -2,7 +2,7 @@
 
 build_packages=(g++ cmake ninja-build ccache pkg-config libboost1.81-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
     libexpected-dev libcurl4-openssl-dev libssl-dev libsqlite3-dev libseccomp-dev libdw-dev)
-test_packages=(libgtest-dev librapidcheck-dev libbenchmark-dev libvalijson-dev nodejs npm tmux python3 strace procps chromium)
+test_packages=(libgtest-dev librapidcheck-dev libbenchmark-dev libvalijson-dev nodejs npm tmux python3 strace procps chromium clang-19 libc++-19-dev libc++abi-19-dev rustc)
 sanitizer_packages=(clang-19 libclang-rt-19-dev llvm-19)  # tests/sanitizers/run.sh
 
 # install_packages name…: only what is missing.
@@ -14,7 +14,7 @@ install_packages() {
     # A program that is there already need not come from Debian.
     local wanted=()
     for p in "${missing[@]}"; do
-        case $p in nodejs) command -v node >/dev/null && continue ;; npm) command -v npm >/dev/null && continue ;; esac
+        case $p in nodejs) command -v node >/dev/null && continue ;; npm) command -v npm >/dev/null && continue ;; rustc) command -v rustc >/dev/null && continue ;; esac
         wanted+=("$p")
     done
     [ ${#wanted[@]} -eq 0 ] && return 0

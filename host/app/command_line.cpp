@@ -26,6 +26,7 @@ Examples:
   holdfast chat -m "what time is it?" --yes      one answer, tools approved
   holdfast servers --json                        statuses of all MCP servers
   holdfast tool call demo echo '{"text":"hi"}'   call a tool
+  holdfast plugin new llm hello                  a plugin of your own; plugin check tests it
   eval "$(holdfast completion bash)"             tab completion)txt";
 
 /// Parsed values live as long as the callbacks that CLI11 runs.
@@ -34,6 +35,7 @@ struct parsed {
     chat_options chat;
     events_options events;
     plugin_check_options check;
+    plugin_new_options made;
     std::uint64_t from = 0;
     std::string name, second, third, text, shell;
     int limit = 200;
@@ -84,6 +86,12 @@ void add_plugin_commands(CLI::App& app, parsed& p) {
     plugin->add_subcommand("list", "Plugins and their states, like 'holdfast plugins'")->callback([&p] {
         p.code = list_command(p.common, "plugin.list", json::object());
     });
+    auto* made = plugin->add_subcommand("new", "Make a small plugin project that builds, passes its checks and loads");
+    made->add_option("KIND", p.made.kind, "llm, transport, ui, breaker, health or store")->required()->check(CLI::IsMember({"llm", "transport", "ui", "breaker", "health", "store"}));
+    made->add_option("NAME", p.made.name, "The plugin's name, also of its file")->required();
+    made->add_option("--lang", p.made.language, "c++, c or rust")->capture_default_str()->check(CLI::IsMember({"c++", "c", "rust"}));
+    made->add_option("--dir", p.made.directory, "Where (default: ./NAME)")->type_name("DIR");
+    made->callback([&p] { p.code = new_plugin_command(p.common, p.made); });
     auto* inspect = plugin->add_subcommand("inspect", "What a plugin file says of itself and what it exports, without running any of its code");
     inspect->add_option("FILE", p.name, "A plugin file, or the name of an installed plugin")->required();
     inspect->callback([&p] { p.code = inspect_command(p.common, p.name); });

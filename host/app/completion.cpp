@@ -18,13 +18,20 @@ _holdfast() {
         holdfast) words="run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion --config --json --help --version" ;;
         server) words="start stop restart enable disable log" ;;
         ui) words="start stop swap" ;;
-        plugin) words="list inspect check start stop restart release remove" ;;
+        plugin) words="list new inspect check start stop restart release remove" ;;
+        new) words="llm transport ui breaker health store" ;;
+        --lang) words="c++ c rust" ;;
         inspect|check) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         tool) words="call" ;;
         completion) words="bash zsh fish" ;;
         *) case ${COMP_WORDS[1]} in
                server) words=$(_holdfast_names servers name) ;;
-               ui|plugin) words=$(_holdfast_names plugins id) ;;
+               plugin) case ${COMP_WORDS[2]} in
+                           new) words="--lang --dir" ;;
+                           check) words="--only --settings --with --unreachable --persistent --no-answers --no-start --timeout --json" ;;
+                           *) words=$(_holdfast_names plugins id) ;;
+                       esac ;;
+               ui) words=$(_holdfast_names plugins id) ;;
                tool) if [ "$COMP_CWORD" = 3 ]; then words=$(_holdfast_names servers name); else words=$(_holdfast_names tools name); fi ;;
                chat) words="--session --message --yes --timeout" ;;
                events) words="--topic --from --follow --limit" ;;
@@ -44,8 +51,11 @@ complete -c holdfast -l json -d 'Print JSON'
 complete -c holdfast -n __fish_use_subcommand -a 'run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion'
 complete -c holdfast -n '__fish_seen_subcommand_from server' -a 'start stop restart enable disable log (__holdfast_names servers name)'
 complete -c holdfast -n '__fish_seen_subcommand_from ui' -a 'start stop swap (__holdfast_names plugins id)'
-complete -c holdfast -n '__fish_seen_subcommand_from plugin' -a 'list inspect check start stop restart release remove (__holdfast_names plugins id)'
+complete -c holdfast -n '__fish_seen_subcommand_from plugin' -a 'list new inspect check start stop restart release remove (__holdfast_names plugins id)'
 complete -c holdfast -n '__fish_seen_subcommand_from inspect check' -F
+complete -c holdfast -n '__fish_seen_subcommand_from new' -a 'llm transport ui breaker health store'
+complete -c holdfast -n '__fish_seen_subcommand_from new' -l lang -x -a 'c++ c rust'
+complete -c holdfast -n '__fish_seen_subcommand_from new' -l dir -r
 complete -c holdfast -n '__fish_seen_subcommand_from tool' -a 'call (__holdfast_names servers name) (__holdfast_names tools name)'
 complete -c holdfast -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
 complete -c holdfast -n '__fish_seen_subcommand_from chat' -s s -l session -r -a '(__holdfast_names sessions session_id)'

@@ -7,6 +7,7 @@
 #include "app/print.hpp"
 #include "authors/check.hpp"
 #include "authors/inspect.hpp"
+#include "authors/scaffold.hpp"
 
 namespace holdfast::app {
 namespace {
@@ -72,6 +73,25 @@ int check_plugin_command(const common_options& o, const plugin_check_options& c)
     if (o.as_json) std::cout << dump(report->to_json()) << "\n";
     else std::cout << "\n" << report->verdict();
     return report->passed() ? exit_ok : exit_failed;
+}
+
+int new_plugin_command(const common_options& o, const plugin_new_options& n) {
+    const authors::project_request wanted{n.kind, n.name, n.language, n.directory, o.program};
+    const auto dir = authors::write_project(wanted);
+    if (!dir) return explain(dir.error());
+    const json config = authors::example_config(wanted);
+    if (o.as_json) {
+        json files = json::array();
+        for (const auto& f : *authors::plan_project(wanted)) files.push_back(f.path);
+        std::cout << dump({{"dir", *dir}, {"files", files}, {"config", config}}) << "\n";
+        return exit_ok;
+    }
+    std::cout << "made " << *dir << "/: " << (n.language == "rust" ? "lib.rs" : n.language == "c" ? "plugin.c" : "plugin.cpp") << " and what it needs\n\n"
+              << "  make -C " << *dir << "          builds " << n.name << ".so\n"
+              << "  make -C " << *dir << " check    tests it\n"
+              << "  make -C " << *dir << " run      a host with it; its configuration, " << *dir << "/config.json:\n\n"
+              << config.dump(2) << "\n";
+    return exit_ok;
 }
 
 int inspect_command(const common_options& o, const std::string& use) {

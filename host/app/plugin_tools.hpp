@@ -13,6 +13,11 @@ struct plugin_check_options {
     int timeout_s = 30;
 };
 
+struct plugin_new_options {
+    std::string kind, name, language = "c++", directory;
+};
+
+int new_plugin_command(const common_options& o, const plugin_new_options& n);
 int inspect_command(const common_options& o, const std::string& use);
 int check_plugin_command(const common_options& o, const plugin_check_options& c);
 

@@ -21,7 +21,7 @@ namespace holdfast::authors {
 namespace {
 
 constexpr std::size_t max_said = 1u << 20;
-constexpr std::size_t words_kept = 400;
+constexpr std::size_t words_kept = 300;
 constexpr rlim_t max_data = rlim_t{4} << 30;  // a plugin that allocates without end fails its check, not the machine
 
 struct descriptor {
@@ -64,12 +64,18 @@ void end_the_rest(pid_t session) {
     }
 }
 
-std::string last_words(int fd) {
+/// The first and the last of it: a reason stands at either end.
+std::string words_of(int fd) {
     const off_t size = ::lseek(fd, 0, SEEK_END);
     if (size <= 0) return {};
-    std::string text(std::min<std::size_t>(static_cast<std::size_t>(size), words_kept), '\0');
-    const ssize_t n = ::pread(fd, text.data(), text.size(), size - static_cast<off_t>(text.size()));
-    text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    const auto part = [fd](off_t at, std::size_t n) {
+        std::string text(n, '\0');
+        const ssize_t got = ::pread(fd, text.data(), n, at);
+        text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+        return text;
+    };
+    const auto all = static_cast<std::size_t>(size);
+    std::string text = all <= 2 * words_kept ? part(0, all) : part(0, words_kept) + " … " + part(size - static_cast<off_t>(words_kept), words_kept);
     while (!text.empty() && text.back() == '\n') text.pop_back();
     return text;
 }
@@ -131,7 +137,7 @@ child_outcome run_in_child(const std::function<std::string()>& body, millisecond
         out.died = std::string("SIG") + ::sigabbrev_np(WTERMSIG(status)) + where;
     else if (WEXITSTATUS(status) != 0 || out.said.empty())
         out.died = "the process ended with exit code " + std::to_string(WEXITSTATUS(status)) + where;
-    out.words = last_words(err.value);
+    out.words = words_of(err.value);
     ::munmap(step, testing::step_size);
     return out;
 }

@@ -10,7 +10,7 @@ namespace holdfast::authors {
 struct child_outcome {
     std::string said;   ///< what the function returned; only when died is empty
     std::string died;   ///< how the child ended without returning: "SIGSEGV in stop", "exit code 3 in start", "no end within 30 s …"
-    std::string words;  ///< the last of what it printed on stderr
+    std::string words;  ///< the first and the last of what it printed
 };
 
 /// The caller has no other threads. The child has a session of its own, no standard input, and is killed at the limit together

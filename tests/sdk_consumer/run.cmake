@@ -11,7 +11,7 @@ file(REMOVE_RECURSE ${WORK_DIR}/prefix ${WORK_DIR}/project ${WORK_DIR}/build)
 run(${CMAKE_COMMAND} --install ${BUILD_DIR} --component sdk --prefix ${WORK_DIR}/prefix)
 # Away from the source tree, so that nothing of it is found by accident.
 file(COPY ${SOURCE_DIR}/project DESTINATION ${WORK_DIR})
-file(COPY ${EXAMPLES_DIR}/first_plugin.cpp ${EXAMPLES_DIR}/breaker_in_c.c ${EXAMPLES_DIR}/echo_llm.cpp DESTINATION ${WORK_DIR}/project)
+file(COPY ${EXAMPLES_DIR}/first_plugin.cpp ${EXAMPLES_DIR}/../templates/breaker.c ${EXAMPLES_DIR}/echo_llm.cpp DESTINATION ${WORK_DIR}/project)
 run(${CMAKE_COMMAND} -S ${WORK_DIR}/project -B ${WORK_DIR}/build -G Ninja -DCMAKE_BUILD_TYPE=Release
     -DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_CXX_COMPILER=${CXX_COMPILER})
 run(${CMAKE_COMMAND} --build ${WORK_DIR}/build)

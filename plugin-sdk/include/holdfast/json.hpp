@@ -189,6 +189,20 @@ inline std::string_view json_member(std::string_view json, std::string_view key)
     }
     return {};
 }
+/// Calls f(raw text) for each item of an array; for anything else, never.
+template <class F>
+void json_each(std::string_view array, F&& f) {
+    using namespace detail;
+    std::size_t i = skip_space(array, 0);
+    if (i >= array.size() || array[i] != '[') return;
+    for (i = skip_space(array, i + 1); i < array.size() && array[i] != ']';) {
+        const std::size_t end = skip_value(array, i);
+        if (end == std::string_view::npos || end == i) return;
+        f(array.substr(i, end - i));
+        i = skip_space(array, end);
+        if (i < array.size() && array[i] == ',') i = skip_space(array, i + 1);
+    }
+}
 inline std::string json_text(std::string_view json, std::string_view key, std::string_view otherwise = {}) {
     auto text = json_unquote(json_member(json, key));
     return text ? *text : std::string(otherwise);

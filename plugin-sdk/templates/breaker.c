@@ -1,9 +1,6 @@
 /* A whole circuit breaker in C: opens after `failure_threshold` failures in a row, and passes the breaker contract tests.
  * It shows the rules of the C boundary: sizes first, no more written than the caller has room for, errors as codes. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "holdfast/abi/plugin.h"
+#include "holdfast/c.h"
 #include "holdfast/ext/breaker.h"
 
 enum { DEFAULT_THRESHOLD = 5, HALF_OPEN_LIMIT_S = 30, MAX_WAIT_S = 600 };
@@ -15,28 +12,6 @@ struct breaker {
     int probing; /* the one permit of half_open is out */
     hf_breaker_state s;
 };
-
-static int32_t fail(hf_error* err, int32_t code, const char* message) {
-    if (err && err->size >= sizeof *err) {
-        err->code = code;
-        err->retryable = err->peer_status = 0;
-        err->retry_after_ms = 0;
-        strncpy(err->message, message, sizeof err->message - 1);
-        err->message[sizeof err->message - 1] = '\0';
-    }
-    return code;
-}
-
-/* The number after "key": in a JSON object; `otherwise` when it is absent, -1 when it is not a number above 0. */
-static double number(const char* json, const char* key, double otherwise) {
-    const char* at = strstr(json, key);
-    char* end;
-    double value;
-    if (!at) return otherwise;
-    at += strlen(key);
-    value = strtod(at, &end);
-    return end != at && value > 0 ? value : -1;
-}
 
 static void enter(struct breaker* b, int32_t state, int64_t until_ns) {
     b->s.state = state;
@@ -59,21 +34,21 @@ static void catch_up(struct breaker* b, int64_t now) {
     if (b->s.state == HF_BREAKER_HALF_OPEN && b->probing && now >= b->s.until_ns) open_it(b, now);
 }
 
+static int number(hf_bytes config, const char* key, double otherwise, double* out) {
+    const hf_bytes raw = hf_json_member(config, key);
+    *out = otherwise;
+    return raw.length == 0 || (hf_json_number(raw, out) && *out > 0 && *out <= MAX_WAIT_S);
+}
 static int32_t breaker_open(void* self, hf_bytes config, uint64_t seed, int64_t now, void** out, hf_error* err) {
-    char text[4096];
     double threshold, timeout;
     struct breaker* b;
     (void)self, (void)seed, (void)now;
-    if (config.length < 2 || config.length >= sizeof text) return fail(err, HF_E_INVALID, "the configuration is not a JSON object");
-    memcpy(text, config.data, config.length);
-    text[config.length] = '\0';
-    if (text[0] != '{' || text[config.length - 1] != '}') return fail(err, HF_E_INVALID, "the configuration is not a JSON object");
-    threshold = number(text, "\"failure_threshold\":", DEFAULT_THRESHOLD);
-    timeout = number(text, "\"recovery_timeout_s\":", 30);
-    if (threshold < 1 || timeout < 0 || timeout > MAX_WAIT_S)
-        return fail(err, HF_E_INVALID, "failure_threshold and recovery_timeout_s are numbers above 0");
+    if (!hf_json_begins(config, '{') || ((const char*)config.data)[config.length - 1] != '}')
+        return hf_fail(err, HF_E_INVALID, "the configuration is not a JSON object");
+    if (!number(config, "failure_threshold", DEFAULT_THRESHOLD, &threshold) || !number(config, "recovery_timeout_s", 30, &timeout))
+        return hf_fail(err, HF_E_INVALID, "failure_threshold and recovery_timeout_s are numbers above 0");
     b = calloc(1, sizeof *b);
-    if (!b) return fail(err, HF_E_INTERNAL, "out of memory");
+    if (!b) return hf_fail(err, HF_E_INTERNAL, "out of memory");
     b->threshold = (uint32_t)threshold;
     b->wait_ns = (int64_t)(timeout * (double)second);
     b->s.size = sizeof b->s;
@@ -144,25 +119,16 @@ static void breaker_force(void* self, void* p, int32_t state, int64_t now) {
 static const hf_breaker breaker_table = {sizeof(hf_breaker), 0,              breaker_open,  breaker_close,
                                          breaker_permit,     breaker_report, breaker_state, breaker_force};
 
-static int32_t nothing(void* self, hf_error* err) { return (void)self, (void)err, HF_OK; }
-static int32_t quiesce(void* self, int64_t deadline, hf_error* err) { return (void)self, (void)deadline, (void)err, HF_OK; }
-static const void* get_ext(void* self, hf_str id) {
-    (void)self;
-    return id.length == strlen(HF_EXT_BREAKER) && !memcmp(id.data, HF_EXT_BREAKER, id.length) ? &breaker_table : NULL;
-}
+static const void* get_ext(void* self, hf_str id) { return (void)self, hf_is(id, HF_EXT_BREAKER) ? &breaker_table : NULL; }
 static void destroy(void* self) { free(self); }
-
 static int32_t create(const hf_host* host, hf_bytes settings, const hf_instance** out, hf_error* err) {
     hf_instance* i = calloc(1, sizeof *i);
     (void)host, (void)settings;
-    if (!i) return fail(err, HF_E_INTERNAL, "out of memory");
-    *i = (hf_instance){sizeof *i, 0, i, nothing, nothing, quiesce, nothing, destroy, get_ext};
+    if (!i) return hf_fail(err, HF_E_INTERNAL, "out of memory");
+    *i = (hf_instance){sizeof *i, 0, i, hf_c_nothing, hf_c_nothing, hf_c_no_quiesce, hf_c_nothing, destroy, get_ext};
     *out = i;
     return HF_OK;
 }
-static int32_t entry_init(hf_error* err) { return (void)err, HF_OK; }
-static void entry_deinit(void) {}
 
-HF_EXPORT const char hf_plugin_manifest[] =
-    "{\"id\":\"breaker-in-c\",\"kind\":\"breaker\",\"version\":\"1.0.0\",\"abi\":[1,1],\"interfaces\":[\"hf.breaker/1\"]}";
-HF_EXPORT const hf_entry hf_plugin_entry_v1 = {sizeof(hf_entry), HF_ABI_VERSION, entry_init, entry_deinit, create};
+HF_C_PLUGIN(create, "{\"id\":\"my-plugin\",\"kind\":\"breaker\",\"version\":\"0.1.0\",\"abi\":[1,1],\"interfaces\":[\"hf.breaker/1\"],\"needs\":[],"
+                    "\"description\":\"Opens after failures in a row\",\"settings\":{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}}")
