@@ -91,6 +91,7 @@ void runner::serve(int fd, void (runner::*handle)(frame_reader&, frame_writer&),
     for (;;) {
         const auto r = receive(fd, f, 0);
         if (r != received::one) return;
+        in_order();
         auto in = f.read();
         const auto told = control ? in.get<std::uint64_t>() : 0;
         if (control && in.what() == kind::destroy) tells_.await_handled(told, std::chrono::steady_clock::now() + revoke_patience);
@@ -110,6 +111,7 @@ void runner::serve(int fd, void (runner::*handle)(frame_reader&, frame_writer&),
         out.put(tells_.told());
         if (how == kind::threw) out.text(threw);
         else out.raw(std::string_view(body.bytes()).substr(sizeof(std::uint16_t)));
+        in_order();
         if (send_frame(fd, out.bytes(), 0) != sent::yes) return;
         if (how == kind::reply && in.what() == kind::destroy) return;
     }
@@ -335,7 +337,9 @@ void runner::run_worker(const std::shared_ptr<worker>& w, std::uint32_t incarnat
 
 void runner::on_told(const frame& f) {
     auto in = f.read();
+    in_order();
     guarded("a callback", [&] { on_told(in); });
+    in_order();
 }
 
 void runner::on_told(frame_reader& in) {

@@ -95,7 +95,9 @@ const void* runner_extension(void*, hf_str id) {
 }
 
 std::int32_t runner::ask(const frame_writer& request, hf_error* err, const std::function<void(frame_reader&)>& more) {
+    in_order();
     auto r = services_.ask(request, std::chrono::steady_clock::now() + service_patience);
+    in_order();
     if (!r) return fill(err, {errc::unavailable, "the host does not answer: " + r.error().message});
     auto in = r->read();
     (void)in.get<std::uint64_t>();  // how far the host's tells are: of no matter here

@@ -36,7 +36,10 @@ class runner {
     int run();
 
     // ---- for the host's tables (runner_host.cpp)
-    bool tell(const frame_writer& f) { return tells_.tell(f); }
+    bool tell(const frame_writer& f) {
+        in_order();
+        return tells_.tell(f);
+    }
     /// Asks the host. rc of the reply; its further fields through `more`.
     std::int32_t ask(const frame_writer& request, hf_error* err, const std::function<void(frame_reader&)>& more = {});
     std::int32_t start_worker(const hf_worker_spec& spec, hf_error* err);
@@ -64,6 +67,9 @@ class runner {
 
   private:
     struct worker;
+    /// Around whatever goes to the host or comes from it. The host hears one of our threads and then speaks to another: an order that
+    /// comes about in another process, and that the language (and ThreadSanitizer) knows of only by this.
+    void in_order() noexcept { order_.fetch_add(1, std::memory_order_acq_rel); }
     void start_threads();
     /// Serves one request socket until it closes.
     void serve(int fd, void (runner::*handle)(frame_reader&, frame_writer&), bool control);
@@ -101,6 +107,7 @@ class runner {
     std::shared_ptr<detail::service_context> context_;  // second owner: local_
     std::shared_ptr<detail::services> local_;           // second owners: timers under way
     std::atomic<std::uint64_t> handle_{0};
+    std::atomic<std::uint64_t> order_{0};
 
     std::mutex mutex_;  // guards what follows; never held while the plugin or the host is called
     std::map<std::string, std::unique_ptr<std::byte[]>, std::less<>> exts_;
