@@ -66,6 +66,7 @@ class plugin_host : public ::testing::Test {
         o.runner = HF_TEST_RUNNER;
         o.data_dir = dir.path + "/data";
         o.log = [this](const log_line& l) {
+            if (before_logging) before_logging(l);
             std::lock_guard lock(mutex);
             lines.push_back(l);
         };
@@ -84,6 +85,8 @@ class plugin_host : public ::testing::Test {
         auto up = await<void>(patience, [&](auto done) { root = supervise::supervisor::start(rt, "root", {}, std::move(children), std::move(done)); });
         ASSERT_TRUE(up) << up.error().message;
     }
+    std::function<void(const log_line&)> before_logging;  // on the thread that logs; to be set before anything does
+
     void shut_down() {
         if (root) {
             EXPECT_TRUE(root->stop_and_wait(seconds(60)));

@@ -39,8 +39,13 @@ TEST_F(isolated, every_way_to_die_in_a_call_is_contained_and_named) {
     auto s = dies("d");
     s.limits.memory_mb = 200;
     ASSERT_TRUE(add(s));
-    const std::vector<std::pair<std::string, std::string>> ways{{"segv", "SIGSEGV"}, {"abort", "SIGABRT"},  {"overflow", "SIGSEGV"},
-                                                                {"exit", "exit code 3"}, {"heap", "signal SIG"}, {"memory", "memory limit of 200 MB"}};
+    std::vector<std::pair<std::string, std::string>> ways{{"segv", "SIGSEGV"}, {"abort", "SIGABRT"},  {"overflow", "SIGSEGV"},
+                                                          {"exit", "exit code 3"}, {"heap", "signal SIG"}, {"memory", "memory limit of 200 MB"}};
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    std::erase_if(ways, [](const auto& w) { return w.first == "heap"; });  // AddressSanitizer stops it first, and rightly reports it
+#endif
+#endif
     std::size_t times = 1;
     for (const auto& [how, words] : ways) {
         auto r = call("d", how);
@@ -207,6 +212,36 @@ TEST_F(isolated, deaths_leak_nothing) {
     EXPECT_TRUE(until([&] { return spawner->running() == 1; }));
     shut_down();
     EXPECT_TRUE(until([&] { return spawner->running() == 0; }));
+}
+
+TEST_F(isolated, a_destroy_that_throws_leaks_nothing) {
+    auto once = [&] {
+        auto s = spec("t", "bad_throws", {{"throw_in", "destroy"}});
+        s.supervision.restart = supervise::restart_type::temporary;
+        ASSERT_TRUE(add(s));
+        auto r = stop("t");
+        ASSERT_TRUE(r);
+        EXPECT_NE(r->reason.find("destroy threw"), std::string::npos) << r->reason;
+        ASSERT_TRUE(ask([&](auto done) { set->remove("t", std::move(done)); }));
+        EXPECT_TRUE(until([&] { return spawner->running() == 0; }));
+    };
+    once();
+    const auto fds = descriptors();
+    for (int i = 0; i < 5; ++i) once();
+    EXPECT_TRUE(until([&] { return descriptors() <= fds + 2; })) << descriptors() << " descriptors, " << fds << " before";
+}
+
+TEST_F(isolated, a_process_that_ends_as_asked_has_not_crashed) {
+    // The host hears the plugin's last words only when its process is gone already.
+    before_logging = [this](const log_line& l) {
+        if (l.message != "goodbye") return;
+        EXPECT_TRUE(until([&] { return spawner->running() == 0; }));
+    };
+    ASSERT_TRUE(add(spec("p", "plugins_probe", {{"say", "goodbye"}})));
+    ASSERT_TRUE(stop("p"));
+    EXPECT_TRUE(logged("goodbye"));
+    shut_down();
+    EXPECT_FALSE(logged("ended by itself"));
 }
 
 TEST_F(isolated, a_host_without_processes_says_so) {

@@ -193,7 +193,10 @@ void live_instance::bury(std::shared_ptr<live_instance> inc) {
     static std::mutex mutex;
     static auto* graveyard = new std::vector<std::shared_ptr<live_instance>>;
     if (inc->gen) inc->gen->keep_for_ever();
-    if (inc->apart) inc->apart->kill("it was given up");
+    if (inc->apart) {
+        inc->apart->give_up();
+        if (inc->apart->pid() == 0) return;  // its process has taken along what could still run
+    }
     std::lock_guard lock(mutex);
     graveyard->push_back(std::move(inc));
 }

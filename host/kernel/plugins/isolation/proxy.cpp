@@ -135,6 +135,16 @@ void proxy::kill(const std::string& why) noexcept {
     if (p) p->kill();
 }
 
+void proxy::give_up() noexcept {
+    std::shared_ptr<supervise::process> p;
+    {
+        std::lock_guard lock(mutex_);
+        ending_ = true;
+        p = process_;
+    }
+    if (p) p->kill();
+}
+
 void proxy::set_level(std::int32_t level) {
     if (tells_) tells_->tell(frame_writer(kind::log_level).put(level));
 }
@@ -265,7 +275,8 @@ void proxy::receive_tells() {
     {
         std::lock_guard lock(mutex_);
         dead_ = true;
-        expected = ending_ && doom_.empty();
+        const bool clean = exit_ && exit_->reason.kind == supervise::exit_kind::normal;
+        expected = (ending_ || (destroying_ && clean)) && doom_.empty();
         p = process_;
     }
     if (!expected && p) p->kill();  // it closed the socket and lives on

@@ -56,6 +56,7 @@ class proxy : public std::enable_shared_from_this<proxy> {
     void end() noexcept;
 
     void kill(const std::string& why) noexcept;  ///< [any thread] the reason becomes the crash's
+    void give_up() noexcept;                     ///< [any thread] ends it without a word: nobody is left to tell
     void set_level(std::int32_t level);          ///< [any thread]
     json describe() const;                       ///< {"pid", "memory_bytes", "sandbox", …}; reads /proc
     std::int64_t pid() const noexcept;
@@ -119,6 +120,7 @@ class proxy : public std::enable_shared_from_this<proxy> {
     std::shared_ptr<const private_copy> copy_;     // second owner: whoever makes a report of a crash
     std::string doom_;           // why it was killed
     bool ending_ = false;        // told to end: its end is no crash
+    bool destroying_ = false;    // asked for its last step, after which it ends by itself: only a clean end is none
     bool dead_ = false;
     json sandbox_ = json::object();
     std::unordered_map<std::uint64_t, hf_call> pending_;

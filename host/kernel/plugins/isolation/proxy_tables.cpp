@@ -42,12 +42,19 @@ struct proxy::tables {
     }
     static void destroy(void* self) {
         auto& p = of(self);
+        struct ending {
+            proxy& p;
+            ~ending() { p.end(); }
+        } also_when_it_throws{p};
+        {
+            std::lock_guard lock(p.mutex_);
+            p.destroying_ = true;
+        }
         if (!p.is_dead())
             p.control(kind::destroy, p.control_frame(kind::destroy), destroy_timeout, nullptr, [&](frame_reader& in) {
                 std::lock_guard lock(p.mutex_);
                 for (auto n = std::min<std::uint32_t>(in.get<std::uint32_t>(), max_leaked_names); n > 0; --n) p.leaked_.emplace_back(in.text());
             });
-        p.end();
     }
     static const void* get_ext(void* self, hf_str id) {
         auto& p = of(self);
