@@ -79,7 +79,7 @@ TEST_F(services, a_stop_takes_everything_back) {
     auto down = stop("p");
     ASSERT_TRUE(down);
     EXPECT_EQ(down->phase, instance_phase::stopped) << down->reason;
-    EXPECT_NE(kill(pid, 0), 0);
+    EXPECT_TRUE(until([&] { return kill(pid, 0) != 0; }));
     EXPECT_EQ(bus.stats().subscriptions, 0u);
     EXPECT_TRUE(until([&] { return spawner->running() == 0; }));
     ASSERT_TRUE(ask([&](auto done) { set->remove("p", std::move(done)); }));
