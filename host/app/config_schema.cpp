@@ -57,8 +57,7 @@ constexpr const char* schema_text = R"json({
           "type": "object", "additionalProperties": false, "description": "Of the plugin's own process",
           "properties": {
             "memory_mb": {"type": "integer", "minimum": 0, "maximum": 1048576, "default": 500, "description": "0: no limit"},
-            "descriptors": {"type": "integer", "minimum": 64, "maximum": 1048576, "default": 1024},
-            "cpu_percent": {"type": "integer", "minimum": 0, "maximum": 100000, "default": 0, "description": "Of one core, over ten seconds; 0: no limit"}
+            "descriptors": {"type": "integer", "minimum": 64, "maximum": 1048576, "default": 1024}
           }
         },
         "sandbox": {

@@ -57,7 +57,6 @@ plugins::plugin_spec spec_of(const std::string& id, const json& entry, const std
     const json& limits = member(entry, "limits");
     s.limits.memory_mb = static_cast<std::uint64_t>(int_or(limits, "memory_mb", 500));
     s.limits.descriptors = static_cast<std::uint32_t>(int_or(limits, "descriptors", 1024));
-    s.limits.cpu_percent = static_cast<std::uint32_t>(int_or(limits, "cpu_percent", 0));
     if (entry.contains("sandbox")) s.sandbox = entry["sandbox"];
     if (entry.contains("supervision"))
         if (auto sup = plugins::supervision_from(entry["supervision"])) s.supervision = *sup;  // checked by the configuration

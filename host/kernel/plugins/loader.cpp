@@ -86,13 +86,13 @@ result<staged_plugin> loader::stage(const verified_plugin& v, const std::string&
         unlink(out.path.c_str());
         return stage(v, name);
     }
-    if (to < 0) return refuse("load", "no private copy " + out.path + ": " + std::strerror(errno));
+    if (to < 0) return fail(errc::io_error, "plugin '" + name + "': no private copy " + out.path + ": " + std::strerror(errno));
     auto hash = detail::hash_and_copy(*v.file, to);
     if (close(to) != 0 && hash) hash = fail(errc::io_error, std::strerror(errno));
-    if (!hash || *hash != v.sha256) {
-        unlink(out.path.c_str());
-        return refuse("sha256", hash ? "the file changed while it was loaded; start it again" : hash.error().message);
-    }
+    if (!hash || *hash != v.sha256) unlink(out.path.c_str());
+    // A full disk says nothing about the plugin: that is tried again.
+    if (!hash) return fail(errc::io_error, "plugin '" + name + "': its private copy in " + dir_ + " could not be written: " + hash.error().message);
+    if (*hash != v.sha256) return refuse("sha256", "the file changed while it was loaded; start it again");
     // Looked at once more, now that nobody else can change it: the dynamic loader dies of a file shorter than its segments.
     auto facts = read_elf_file(out.path);
     if (!facts || facts->is != elf_facts::verdict::ok) {

@@ -81,7 +81,7 @@ class loader {
     result<std::shared_ptr<generation>> load(const verified_plugin& v, const std::string& name);
 
     /// The private copy alone, for a process that will open() it. The caller removes the file when it is of no more use.
-    /// Errors: plugin_refused (check 'sha256': the file changed since; check 'architecture').
+    /// Errors: plugin_refused (check 'sha256': the file changed since; check 'architecture'), io_error (no room for the copy).
     result<staged_plugin> stage(const verified_plugin& v, const std::string& name);
     /// Maps a private copy. May run the library's static constructors; removes the copy when it cannot be mapped.
     /// Errors: plugin_refused (check 'load': the dynamic loader's own words; check 'entry'; check 'abi').

@@ -1,5 +1,7 @@
 // A plugin in a process of its own: what the host survives there, and how it says so. What holds wherever a plugin runs is tested by the
 // other files, which run a second time with HF_TEST_ISOLATED.
+#include <random>
+
 #include "fixture.hpp"
 #include "holdfast/ext/breaker.h"
 
@@ -242,6 +244,56 @@ TEST_F(isolated, a_process_that_ends_as_asked_has_not_crashed) {
     EXPECT_TRUE(logged("goodbye"));
     shut_down();
     EXPECT_FALSE(logged("ended by itself"));
+}
+
+/// Deaths at random under load. HF_TEST_DEATHS sets how many: a few in ./test, 1,000 in tests/isolation/run.sh.
+TEST_F(isolated, random_deaths_disturb_nobody_and_leak_nothing) {
+    const char* wanted = std::getenv("HF_TEST_DEATHS");
+    const int deaths = wanted ? std::atoi(wanted) : 30;
+    const auto seed = static_cast<unsigned>(std::chrono::steady_clock::now().time_since_epoch().count());
+    std::mt19937 random(seed);
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    auto s = dies("d");
+    s.supervision.limit = {100'000, seconds(1)};
+    s.limits.memory_mb = 150;
+    ASSERT_TRUE(add(s));
+    ASSERT_TRUE(add(spec("n", "plugins_probe")));
+    auto neighbour = make_call_port(set->resolve<hf_llm>("n", HF_EXT_LLM), rt, "n");
+    (void)call("d", "segv");
+    ASSERT_TRUE(until([&] { return bool(call("d", "ok")); }));
+    const auto fds = descriptors(), running = threads();
+
+    // The load: calls to the neighbour, one after the other, all of which must succeed.
+    std::atomic<bool> over{false};
+    std::atomic<std::uint64_t> answered{0}, failed{0};
+    std::thread load([&] {
+        while (!over) {
+            auto r = await<json>(patience, [&](auto done) { neighbour->submit("echo", {{"n", 1}}, milliseconds(0), {}, std::move(done)); });
+            ++(r ? answered : failed);
+        }
+    });
+    const std::vector<std::string> ways{"segv", "abort", "overflow", "exit", "heap", "memory", "loop", "deadlock"};
+    auto victim = make_call_port(set->resolve<hf_llm>("d", HF_EXT_LLM), rt, "d");
+    for (int i = 0; i < deaths; ++i) {
+        const auto& how = ways[random() % ways.size()];
+        if (how == "loop" || how == "deadlock") {  // does not end by itself within the call's patience: from outside, in the middle
+            victim->submit("never", json::object(), milliseconds(0), {}, [](result<json>) {});
+            if (const auto pid = static_cast<pid_t>(set->info("d")->pid); pid > 0) kill(pid, SIGKILL);
+        } else {
+            (void)call("d", how);
+        }
+        ASSERT_TRUE(until([&] { return bool(call("d", "ok")); })) << how << ": " << set->info("d")->reason;
+    }
+    over = true;
+    load.join();
+    EXPECT_EQ(failed, 0u);
+    EXPECT_GT(answered, 0u);
+    EXPECT_EQ(set->info("n")->restarts, 0u);
+    EXPECT_TRUE(until([&] { return descriptors() <= fds + 2; })) << descriptors() << " descriptors, " << fds << " at first";
+    EXPECT_TRUE(until([&] { return threads() <= running + 2; })) << threads() << " threads, " << running << " at first";
+    EXPECT_TRUE(until([&] { return spawner->running() == 2; }));
+    EXPECT_TRUE(until([&] { return std::distance(fs::directory_iterator(dir.path + "/run/generations"), fs::directory_iterator{}) == 2; }));
+    std::printf("%d deaths; the neighbour answered %llu calls meanwhile\n", deaths, static_cast<unsigned long long>(answered.load()));
 }
 
 TEST_F(isolated, a_host_without_processes_says_so) {

@@ -41,13 +41,13 @@ step_result live_instance::load(loader& l) {
     call_mark mark(key());  // static constructors are the plugin's code, too
     if (apart) {
         auto copy = l.stage(verified, id_);
-        if (!copy) return {step_outcome::failed, copy.error().message, true};
+        if (!copy) return {step_outcome::failed, copy.error().message, copy.error().code == errc::plugin_refused};
         auto up = apart->launch(*copy, std::make_shared<private_copy>(copy->path));
         if (!up) return {step_outcome::failed, up.error().message, up.error().code == errc::plugin_refused};
         return {};
     }
     auto g = l.load(verified, id_);
-    if (!g) return {step_outcome::failed, g.error().message, true};
+    if (!g) return {step_outcome::failed, g.error().message, g.error().code == errc::plugin_refused};
     gen = std::move(*g);
     gen->enter();
     auto ok = gen->initialise();

@@ -13,7 +13,6 @@ std::string_view to_string(isolation_mode m) noexcept;  ///< "in-process", "proc
 struct runner_limits {
     std::uint64_t memory_mb = 500;  ///< resident, the runner and what it started; 0: none
     std::uint32_t descriptors = 1024;
-    std::uint32_t cpu_percent = 0;  ///< of one core, over ten seconds; 0: none
 };
 
 }  // namespace holdfast::plugins
