@@ -370,13 +370,17 @@ void http_server::stop(std::chrono::milliseconds grace) {
         i.acceptor.close(ignored);
         i.retry.cancel();
     });
-    const auto pump_until = [&](clock::time_point until) {
-        while (c.open_connections() > 0 && clock::now() < until) c.ioc.run_one_for(std::chrono::milliseconds(10));
+    // Told again and again: an upgrade replaces a connection by another, which was on no list a moment ago.
+    const auto tell_until_gone = [&](void (connection::*what)(), std::chrono::milliseconds time) {
+        const auto until = clock::now() + time;
+        do {
+            for (const auto& connection : c.connections()) (connection.get()->*what)();
+            const auto again = std::min(until, clock::now() + std::chrono::milliseconds(10));
+            while (c.open_connections() > 0 && clock::now() < again) c.ioc.run_one_for(std::chrono::milliseconds(10));
+        } while (c.open_connections() > 0 && clock::now() < until);
     };
-    for (const auto& connection : c.connections()) connection->drain();
-    pump_until(clock::now() + grace);
-    for (const auto& connection : c.connections()) connection->abort();
-    pump_until(clock::now() + std::chrono::seconds(2));
+    tell_until_gone(&connection::drain, grace);
+    tell_until_gone(&connection::abort, std::chrono::seconds(2));
     // Late responders keep a connection alive but can no longer reach the loop; what is queued in it runs out here.
     c.close_gate();
     c.finished = true;

@@ -35,7 +35,7 @@ class websocket_connection final : public connection, public websocket {
             ws_.set_option(ws::stream_base::decorator(
                 [protocol = std::move(protocol)](ws::response_type& r) { r.set(http::field::sec_websocket_protocol, protocol); }));
         ws_.async_accept(request, [self = me()](beast::error_code ec) {
-            if (ec) return self->finish();
+            if (ec || self->done_) return self->finish();  // done: cut while the success was on its way
             self->accepted_ = true;
             if (self->close_wanted_) return self->send_close();  // stopped during the handshake
             ++self->core_->upgrades;
@@ -108,7 +108,7 @@ class websocket_connection final : public connection, public websocket {
         reading_ = true;
         ws_.async_read(buffer_, [self = me()](beast::error_code ec, std::size_t) {
             self->reading_ = false;
-            if (ec) return self->finish();
+            if (ec || self->done_) return self->finish();
             if (self->closing_) return;
             if (!self->ws_.got_text()) return self->begin_close(1003, "text messages only");
             const auto data = self->buffer_.cdata();
