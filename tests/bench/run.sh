@@ -29,10 +29,10 @@ while [ $# -gt 0 ]; do
 done
 if [ -n "$build" ]; then
     (cd "$source_dir" && { [ -f "$dir/build.ninja" ] || cmake --preset release; } >/dev/null &&
-        cmake --build "$dir" --target events_bench runtime_bench plugin_call_bench breaker_bench holdfast holdfast-demo-server sessions_test) >&2
+        cmake --build "$dir" --target events_bench runtime_bench plugin_call_bench isolation_bench breaker_bench holdfast holdfast-demo-server sessions_test) >&2
 fi
 bench=$dir/tests/bench
-for p in events_bench runtime_bench plugin_call_bench breaker_bench; do
+for p in events_bench runtime_bench plugin_call_bench isolation_bench breaker_bench; do
     [ -x "$bench/$p" ] || { echo "$bench/$p is not there: build it first (HOLDFAST_BENCH=ON)" >&2; exit 1; }
 done
 
@@ -84,6 +84,7 @@ if [ -n "$short" ]; then
     ours events_bench --benchmark_min_time=0.01
     ours runtime_bench --benchmark_filter='-100000'
     ours plugin_call_bench --benchmark_min_time=0.01
+    ours isolation_bench "$dir" 200
     ours breaker_bench --benchmark_min_time=0.01
     host_bench --short
     [ "$failures" = 0 ] || { echo "$failures failed" >&2; exit 1; }
@@ -92,7 +93,7 @@ if [ -n "$short" ]; then
 fi
 
 # ---- which peers there are
-elixir= gobreaker= breakers=
+elixir= gobreaker= goplugin= breakers=
 if command -v elixir >/dev/null; then
     elixir=1
     phoenix=()
@@ -104,11 +105,16 @@ if command -v elixir >/dev/null; then
 else
     note "Elixir: skipped, not installed (apt-get install elixir)"
 fi
-if command -v go >/dev/null && cp -r "$here/peers/breaker" "$work/go" && (cd "$work/go" && go build -o gobreaker .) >"$work/go.log" 2>&1; then
-    gobreaker=$work/go/gobreaker
-else
-    note "gobreaker: skipped, go is not installed or the module proxy cannot be reached"
-fi
+# Sets VARIABLE to the program built of peers/DIRECTORY.
+go_peer() {
+    if command -v go >/dev/null && cp -r "$here/peers/$2" "$work/go-$2" && (cd "$work/go-$2" && go build -o peer .) >"$work/go-$2.log" 2>&1; then
+        printf -v "$1" %s "$work/go-$2/peer"
+    else
+        note "$3: skipped, go is not installed or the module proxy cannot be reached"
+    fi
+}
+go_peer gobreaker breaker gobreaker
+go_peer goplugin goplugin go-plugin
 if command -v npm >/dev/null && mkdir "$work/npm" && cp "$here/peers/breaker/package.json" "$here/peers/breaker/node_bench.mjs" "$work/npm/" &&
     (cd "$work/npm" && npm install --no-audit --no-fund) >"$work/npm.log" 2>&1; then
     breakers=$work/npm
@@ -144,6 +150,8 @@ for round in $(seq "$rounds"); do
     [ -z "$gobreaker" ] || N=300000 measure peer gobreaker x "$gobreaker"
     [ -z "$breakers" ] || (cd "$breakers" && N=50000 measure peer node_breakers x node node_bench.mjs)
     ours plugin_call_bench --benchmark_min_time=0.3
+    ours isolation_bench "$dir"
+    [ -z "$goplugin" ] || measure peer goplugin x "$goplugin"
     session_heap
     host_bench
 done
@@ -158,6 +166,7 @@ version() { "$@" 2>/dev/null | head -1; }
     [ -z "$elixir" ] || echo "elixir=$(elixir --version 2>/dev/null | grep -E '^(Erlang|Elixir)' | sed 's/ \[source\].*//; s/ (compiled.*//' | paste -sd, | sed 's/,/, /')"
     [ -z "${phoenix:-}" ] || echo "phoenix=Phoenix.PubSub${PHOENIX_PUBSUB_VERSION:+ $PHOENIX_PUBSUB_VERSION}"
     [ -z "$gobreaker" ] || echo "gobreaker=gobreaker $(sed -n 's/.*gobreaker v/v/p' "$here/peers/breaker/go.mod"), $(version go version | cut -d' ' -f3)"
+    [ -z "$goplugin" ] || echo "goplugin=go-plugin $(sed -n 's/.*hashicorp\/go-plugin v/v/p' "$here/peers/goplugin/go.mod")"
     [ -z "$breakers" ] || echo "node=opossum $(sed -n 's/.*"opossum": "\(.*\)".*/\1/p' "$here/peers/breaker/package.json"), cockatiel $(sed -n 's/.*"cockatiel": "\([^"]*\)".*/\1/p' "$here/peers/breaker/package.json"), Node $(node --version)"
 } >"$raw/about.txt"
 PYTHONDONTWRITEBYTECODE=1 python3 "$here/table.py" "$raw" ${out:+--out "$out"}

@@ -107,6 +107,10 @@ def goals(raw):
     call = lambda case: raw.get("plugin_call_bench", "call", "ns", case=case)
     raw_call = call("raw_function_pointer/real_time/threads:1")
     rows.append(Row("plugin_call", "plugin call, pinned and crash-marked", call("pinned_and_marked/real_time/threads:1"), "ns", ("most", 10), raw_call, "raw function pointer"))
+    isolated = lambda case, field="p50_ns": raw.get("isolation_bench", "isolation", field, case=case)
+    go_plugin = lambda case, field="p50_ns": raw.get("goplugin", "isolation", field, case=case)
+    rows.append(Row("isolated_call", "isolated plugin, round trip of a synchronous call, p50", isolated("roundtrip"), "ns", ("most", 10 * US), go_plugin("roundtrip"), "go-plugin, net/rpc"))
+    rows.append(Row("isolated_death", "isolated plugin, SIGSEGV → next call answered, p50", isolated("death"), "ns", ("most", 20 * MS), go_plugin("death"), "go-plugin"))
     otp = lambda case, field="p50": raw.get("supervisor_restart", "restart_ns", field, case=case)
     own = lambda case, field="p50": raw.get("runtime_bench", "restart_ns", field, case=case)
     rows.append(Row("restart_actor", "actor restart, exception → replacement answers, p50", own("one_for_one_throw_burst"), "ns", ("most", 5 * US), otp("one_for_one_exit_short_history"), "OTP, short history"))
@@ -205,6 +209,12 @@ def others(raw):
     rows.append(Row("call_2", "plugin call, pinned and marked, 2 threads", call("pinned_and_marked/real_time/threads:2"), "ns"))
     rows.append(Row("call_lease", "plugin call, marked, with a lease", call("marked_with_a_lease"), "ns"))
     rows.append(Row("call_port", "asynchronous plugin call with JSON, whole round trip", call("call_port_round_trip"), "ns"))
+    isolated = lambda case, field: raw.get("isolation_bench", "isolation", field, case=case)
+    go_plugin = lambda case, field: raw.get("goplugin", "isolation", field, case=case)
+    rows.append(Row("isolated_call_p99", "isolated plugin, round trip of a synchronous call, p99", isolated("roundtrip", "p99_ns"), "ns", beat, go_plugin("roundtrip", "p99_ns"), "go-plugin, net/rpc"))
+    rows.append(Row("isolated_port", "isolated plugin, asynchronous call with JSON, whole round trip, p50", isolated("call", "p50_ns"), "ns"))
+    rows.append(Row("isolated_mb", "isolated plugin, a message of 1 MB there and back, p50", isolated("mb", "p50_ns"), "ns", beat, go_plugin("mb", "p50_ns"), "go-plugin, net/rpc"))
+    rows.append(Row("isolated_death_p99", "isolated plugin, SIGSEGV → next call answered, p99", isolated("death", "p99_ns"), "ns", beat, go_plugin("death", "p99_ns"), "go-plugin"))
     rows.append(Row("host_info_back", "host killed (-9) → the control socket answers", raw.get("host_bench", "host_killed_to_host_info", "p50_ms"), "ms"))
     for mode, what in (("at_rest_after_four_turns", "after four turns"), ("restored_from_the_store", "restored from the store")):
         rows.append(Row(f"session_heap_{mode}", f"session at rest, {what}, by the allocator's count, without its supervisor's record; 4,800 bytes are text", raw.get("session_heap", "session_heap", "bytes_per", mode=mode), "B"))
@@ -236,7 +246,7 @@ def report(raw):
     # Written by hand: what a reader has to know beside the newest run.
     beside = pathlib.Path(__file__).with_name("history.md")
     history = [beside.read_text(encoding="utf-8")] if beside.exists() else []
-    versions = ", ".join(about[k] for k in ("ours", "elixir", "phoenix", "gobreaker", "node") if k in about)
+    versions = ", ".join(about[k] for k in ("ours", "elixir", "phoenix", "gobreaker", "goplugin", "node") if k in about)
     loads = f"{min(raw.loads):.1f} to {max(raw.loads):.1f}, median {statistics.median(raw.loads):.1f}" if raw.loads else "not noted"
     parts = ["# Measured figures", "", "Written by `tests/bench/run.sh --out tests/bench/RESULTS.md`; run it again rather than editing this.", "",
              f"- Machine: {about.get('machine', '?')}", f"- Date: {about.get('date', '?')}, commit {about.get('commit', '?')}", f"- Versions: {versions}",
@@ -275,7 +285,7 @@ whatever else runs on the machine is felt by both; trust ratios more than absolu
 - Cold start: a new data directory every time, from the start of `holdfast run` until the answer. Deaths: SIGKILL, through the
   real guardian and the real server manager; a new host for every MCP server that is killed. Medians of 11 to 15 in each round."""
 
-NOT_HERE = "Not measured yet, because their parts do not exist yet: isolated plugin calls, the gateway under 64 clients, cached reads with 1,000 failing servers."
+NOT_HERE = "Not measured yet, because their parts do not exist yet: the gateway under 64 clients, cached reads with 1,000 failing servers."
 
 
 def main():
