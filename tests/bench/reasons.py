@@ -13,6 +13,8 @@ REASONS = {
     "threads run and on what else does. CPU per delivery (W1 in full) beats the peer by more than the rate does.",
     "bus_1000_1_holdfast_handle": "a thousand messages stay below the ring of 1,024 events, so no event's memory is ever used again: each takes about 250 fresh bytes (malloc and page "
     "faults show up in a profile), and with a thousand logs a reader finds one or two events each time it looks. Events allocated by the chunk, without a count of their own, would help both; not done.",
+    "isolated_call": "a round trip is two messages and two changes of thread; runs of the same program lie between 3.5 µs (both processes on one core) and 10 µs (a core each, both "
+    "of which the machine puts to sleep in between). Shared memory with a short spin would be faster, and is not worth trusting the other side with.",
     "restart_flat": "the restart window is a ring of stamps with the same cost for every restart; the difference is that of the two levels described under Method, on a machine that was not quiet.",
     "session_idle": "the allocator hands out some 3 KB beside the text of the messages (memory_test); its supervisor's record is about 1 KB more. The rest is read as "
     "what streaming and committing leave behind: pages with holes between what lives on.",
@@ -25,5 +27,6 @@ REASONS = {
     "w5_os_child_start_to_echo_ns_p99": "both wait for exec of `cat` and for the scheduler on two busy cores; the p99 is that of the machine, not of the parent.",
 }
 REASONS["w3_bare_cpu"] = REASONS["w3_bare_start"]
+REASONS["w5_os_child_kill_to_echo_ns_p50"] = "level with the peer within the spread of the runs: nearly all of it is the kernel ending one process and executing another."
 for _what in ("start_to_echo", "kill_to_echo", "kill_to_detect"):
     REASONS[f"w5_os_child_{_what}_ns_p99"] = REASONS["w5_os_child_start_to_echo_ns_p99"]
