@@ -1,5 +1,7 @@
 // The C++ layer over the host's services, against the fake host; and the wrappers around a whole plugin.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <future>
@@ -44,8 +46,25 @@ TEST_F(services, metrics_and_config) {
     EXPECT_EQ(h.config().data_dir(), fake.data_dir());
 }
 
+TEST_F(services, a_listening_socket_is_the_same_one_each_time) {
+    const int a = h.listeners().open("127.0.0.1", 0), b = h.listeners().open("127.0.0.1", 0);
+    struct stat first {}, second {};
+    ASSERT_EQ(::fstat(a, &first) | ::fstat(b, &second), 0);
+    EXPECT_NE(a, b);
+    EXPECT_EQ(first.st_ino, second.st_ino);
+    ::close(a);
+    ::close(b);
+    try {
+        (void)h.listeners().open("192.0.2.1", 0);  // for documentation: no machine's own
+        FAIL();
+    } catch (const plugin_error& e) {
+        EXPECT_EQ(e.status().code, HF_E_INVALID);
+        EXPECT_NE(std::string(e.what()).find("192.0.2.1"), std::string::npos) << e.what();
+    }
+}
+
 TEST(services_missing, throw_or_do_nothing) {
-    fake_host fake({.without = {"hf.metrics/1", "hf.timer/1", "hf.worker/1", "hf.api/1", "hf.events/1", "hf.process/1", "hf.config/1", "hf.log/1"}});
+    fake_host fake({.without = {"hf.metrics/1", "hf.timer/1", "hf.worker/1", "hf.api/1", "hf.events/1", "hf.process/1", "hf.config/1", "hf.log/1", "hf.listen/1"}});
     host h(fake.abi());
     h.metrics().add("x");
     h.log().info("x");
@@ -55,6 +74,7 @@ TEST(services_missing, throw_or_do_nothing) {
     EXPECT_THROW((void)h.events().subscribe("{}", [](std::string_view) {}), plugin_error);
     EXPECT_THROW((void)h.processes().spawn("{}", {}), plugin_error);
     EXPECT_THROW(h.config().settings(), plugin_error);
+    EXPECT_THROW((void)h.listeners().open("127.0.0.1", 0), plugin_error);
     std::int32_t code = HF_OK;
     h.api().call("x", "{}", [&](const status& s, std::string_view) { code = s.code; });
     EXPECT_EQ(code, HF_E_UNSUPPORTED);

@@ -11,6 +11,7 @@
 #include "holdfast/config.hpp"
 #include "holdfast/events.hpp"
 #include "holdfast/json.hpp"
+#include "holdfast/listen.hpp"
 #include "holdfast/log.hpp"
 #include "holdfast/metrics.hpp"
 #include "holdfast/process.hpp"
@@ -34,6 +35,7 @@ class host {
           events_(raw, ext<hf_events>(HF_EXT_EVENTS), log_),
           api_(raw, ext<hf_api>(HF_EXT_API)),
           processes_(raw, ext<hf_process>(HF_EXT_PROCESS), log_),
+          listeners_(raw, ext<hf_listen>(HF_EXT_LISTEN)),
           workers_(raw, ext<hf_worker>(HF_EXT_WORKER)) {}
     host(const host&) = delete;
     host& operator=(const host&) = delete;
@@ -47,6 +49,7 @@ class host {
     const sdk::events& events() const { return events_; }
     const sdk::api& api() const { return api_; }
     const sdk::processes& processes() const { return processes_; }
+    const sdk::listeners& listeners() const { return listeners_; }
     sdk::workers& workers() { return workers_; }
     time_point now() const { return timers_.now(); }
     const hf_host* raw() const { return raw_; }
@@ -66,6 +69,7 @@ class host {
     sdk::events events_;
     sdk::api api_;
     sdk::processes processes_;
+    sdk::listeners listeners_;
     sdk::workers workers_;
 };
 

@@ -19,7 +19,7 @@ namespace holdfast::testing::contract {
 namespace {
 
 constexpr const char* host_interfaces[] = {"hf.metrics/1", "hf.log/1",    "hf.events/1", "hf.api/1",
-                                           "hf.process/1", "hf.worker/1", "hf.timer/1",  "hf.config/1"};
+                                           "hf.process/1", "hf.worker/1", "hf.timer/1",  "hf.config/1", "hf.listen/1"};
 
 std::size_t entries(const char* dir) {
     std::size_t n = 0;

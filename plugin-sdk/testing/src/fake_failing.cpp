@@ -20,6 +20,7 @@ constexpr hf_process no_process{sizeof(hf_process), 0,
 constexpr hf_events no_events{sizeof(hf_events), 0, [](void*, hf_bytes, hf_error* e) { return refuse(e); },
                            [](void*, hf_bytes, const hf_event_sink*, std::uint64_t*, std::uint64_t*, hf_error* e) { return refuse(e); },
                            [](void*, std::uint64_t) {}};
+constexpr hf_listen no_listen{sizeof(hf_listen), 0, [](void*, hf_str, std::uint16_t, std::int32_t*, hf_error* e) { return refuse(e); }};
 
 }  // namespace
 
@@ -30,6 +31,7 @@ const void* fake_host::impl::failing_table(std::string_view id) {
     if (id == HF_EXT_TIMER) return &no_timer;
     if (id == HF_EXT_PROCESS) return &no_process;
     if (id == HF_EXT_EVENTS) return &no_events;
+    if (id == HF_EXT_LISTEN) return &no_listen;
     return nullptr;
 }
 

@@ -103,6 +103,7 @@ const void* get_ext(void* c, hf_str raw_id) {
     if (id == HF_EXT_TIMER) return fake_timers::table();
     if (id == HF_EXT_PROCESS) return fake_processes::table();
     if (id == HF_EXT_EVENTS) return fake_events::table();
+    if (id == HF_EXT_LISTEN) return fake_listeners::table();
     return nullptr;
 }
 

@@ -13,6 +13,7 @@
 #include "holdfast/ext/api.h"
 #include "holdfast/ext/config.h"
 #include "holdfast/ext/events.h"
+#include "holdfast/ext/listen.h"
 #include "holdfast/ext/log.h"
 #include "holdfast/ext/metrics.h"
 #include "holdfast/ext/process.h"
@@ -123,6 +124,17 @@ class fake_events {
     std::uint64_t last_id_ = 0;
 };
 
+class fake_listeners {
+  public:
+    ~fake_listeners();
+    std::int32_t open(std::string_view address, std::uint16_t port, std::int32_t* fd, hf_error* err);
+    static const hf_listen* table();
+
+  private:
+    std::mutex mutex_;
+    std::map<std::pair<std::string, std::uint16_t>, int> all_;  // as asked for → the host's own descriptor
+};
+
 struct fake_host::impl {
     explicit impl(fake_host_options o);
     ~impl();
@@ -138,6 +150,7 @@ struct fake_host::impl {
     fake_timers timers;
     fake_processes processes;
     fake_events events;
+    fake_listeners listeners;
 
     mutable std::mutex mutex;  // logs, metrics, api
     mutable std::condition_variable logged_more;

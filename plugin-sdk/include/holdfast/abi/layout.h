@@ -11,6 +11,7 @@
 #include "holdfast/ext/config.h"
 #include "holdfast/ext/events.h"
 #include "holdfast/ext/health.h"
+#include "holdfast/ext/listen.h"
 #include "holdfast/ext/llm.h"
 #include "holdfast/ext/log.h"
 #include "holdfast/ext/metrics.h"
@@ -91,6 +92,8 @@ HF_AT(hf_health_verdict, probe_timeout_ns, 24); HF_AT(hf_health_verdict, reason,
 HF_SIZE(hf_health, 48); HF_AT(hf_health, size, 0); HF_AT(hf_health, reserved, 4); HF_AT(hf_health, open, 8);
 HF_AT(hf_health, close, 16); HF_AT(hf_health, observe, 24); HF_AT(hf_health, verdict, 32);
 HF_AT(hf_health, reset, 40);
+
+HF_SIZE(hf_listen, 16); HF_AT(hf_listen, size, 0); HF_AT(hf_listen, reserved, 4); HF_AT(hf_listen, open, 8);
 
 HF_SIZE(hf_llm, 24); HF_AT(hf_llm, size, 0); HF_AT(hf_llm, reserved, 4); HF_AT(hf_llm, submit, 8);
 HF_AT(hf_llm, cancel, 16);
