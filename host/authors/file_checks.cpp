@@ -10,7 +10,7 @@ namespace {
 
 using facts = plugin_file_facts;
 const std::set<std::string> kinds{"llm", "transport", "ui", "breaker", "health", "store"};
-const std::set<std::string> host_interfaces{"hf.api/1", "hf.config/1", "hf.events/1", "hf.log/1",
+const std::set<std::string> host_interfaces{"hf.api/1", "hf.config/1", "hf.events/1", "hf.listen/1", "hf.log/1",
                                             "hf.metrics/1", "hf.process/1", "hf.timer/1", "hf.worker/1"};
 
 std::string is_a_shared_object(const facts& f) {

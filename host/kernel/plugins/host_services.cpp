@@ -3,6 +3,7 @@
 
 #include "holdfast/ext/api.h"
 #include "holdfast/ext/config.h"
+#include "holdfast/ext/listen.h"
 #include "holdfast/ext/log.h"
 #include "holdfast/ext/metrics.h"
 #include "holdfast/ext/timer.h"
@@ -149,6 +150,13 @@ struct services::tables {
         });
     }
 
+    static std::int32_t listen(void* ctx, hf_str address, std::uint16_t port, std::int32_t* fd, hf_error* err) {
+        return guarded(err, [&]() -> result<void> {
+            if (fd == nullptr) return fail(errc::invalid_argument, "open needs a place for the descriptor");
+            return of(ctx).lend_listener(std::string(view(address)), port, *fd);
+        });
+    }
+
     static std::int32_t submit(void* ctx, const hf_call* call, hf_error* err) {
         const auto rc = guarded(err, [&] { return of(ctx).api_submit(*call); });
         return rc == HF_OK ? HF_PENDING : rc;
@@ -180,9 +188,11 @@ const void* host_extension(void*, hf_str id) {
     static const hf_events events{sizeof(hf_events), 0, t::publish, t::subscribe, t::unsubscribe};
     static const hf_process process{sizeof(hf_process), 0, t::spawn, t::write_process, t::stop_process, t::process_stats};
     static const hf_api api{sizeof(hf_api), 0, t::submit, t::cancel, t::describe, t::authenticate};
+    static const hf_listen listen{sizeof(hf_listen), 0, t::listen};
     static const std::pair<std::string_view, const void*> all[] = {
         {HF_EXT_LOG, &log},       {HF_EXT_METRICS, &metrics}, {HF_EXT_TIMER, &timer},     {HF_EXT_CONFIG, &config},
-        {HF_EXT_WORKER, &worker}, {HF_EXT_EVENTS, &events},   {HF_EXT_PROCESS, &process}, {HF_EXT_API, &api}};
+        {HF_EXT_WORKER, &worker}, {HF_EXT_EVENTS, &events},   {HF_EXT_PROCESS, &process}, {HF_EXT_API, &api},
+        {HF_EXT_LISTEN, &listen}};
     for (const auto& [name, table] : all)
         if (view(id) == name) return table;
     return nullptr;

@@ -24,6 +24,7 @@ bool valid_id(const std::string& id) {
 struct set_entry final : detail::instance_owner, std::enable_shared_from_this<set_entry> {
     explicit set_entry(std::weak_ptr<plugin_set::impl> s) : set(std::move(s)) {}
     const std::weak_ptr<plugin_set::impl> set;
+    const std::shared_ptr<detail::listeners> sockets = std::make_shared<detail::listeners>();  // second owners: its incarnations
 
     mutable std::mutex mutex;  // guards everything below; leaf: nothing is called while it is held
     plugin_spec spec;
@@ -124,6 +125,7 @@ void set_entry::moved(std::uint64_t from, instance_phase to, const std::string& 
         std::lock_guard lock(mutex);
         if (from != serial) return;
     }
+    if (to == instance_phase::active) sockets->settle(from);
     move_to(to, reason);
     if (to == instance_phase::active) answer(snapshot());
 }
@@ -226,6 +228,7 @@ void set_entry::ended(std::uint64_t from, const instance_action::finished& how, 
         return answer(fail(errc::timeout, how.why));
     }
     if (again && !refused) move_to(instance_phase::backoff, how.why);
+    else sockets->close();  // nobody comes to accept
     answer(fail(refused ? errc::plugin_refused : errc::plugin_failed, how.why));
 }
 
@@ -262,6 +265,7 @@ void set_entry::quarantine_now(const std::string& why, bool for_crashes) {
             });
         }
     }
+    sockets->close();
     move_to(instance_phase::quarantined, why);
 }
 
@@ -283,7 +287,7 @@ supervise::child_spec plugin_set::impl::child_of(const std::shared_ptr<set_entry
     c.start = [weak = weak_from_this(), e](supervise::child_context ctx) {
         auto set = weak.lock();
         if (!set) return ctx.failed({errc::unavailable, "the plugin set is gone"});
-        detail::instance_deps deps{set->context, set->files, set->marks, set->finder, set->options.validate, set->options.reports, e, {}, {}};
+        detail::instance_deps deps{set->context, set->files, set->marks, set->finder, set->options.validate, set->options.reports, e, {}, {}, e->sockets};
         plugin_spec spec;
         {
             std::lock_guard inner(e->mutex);
@@ -561,6 +565,7 @@ void plugin_set::stop(const std::string& id, done finished) {
         return;
     }
     impl_->halt(e, [e, finished = std::move(finished)]() mutable {
+        e->sockets->close();
         if (finished) finished(e->snapshot());
     });
 }
@@ -592,6 +597,7 @@ void plugin_set::remove(const std::string& id, done finished) {
     }
     impl_->halt(e, [set = impl_, e, finished = std::move(finished)]() mutable {
         set->forget_child(e, [set, e, finished = std::move(finished)]() mutable {
+            e->sockets->close();
             const auto id = e->snapshot().id;
             bool first = false;
             {

@@ -28,6 +28,7 @@ instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instanc
     inc_->crash = crash;
     inc_->host = services_ = std::make_shared<services>(deps_.context, spec_.id, prefix, inc_->key(), spec_.settings,
                                                         supervise::restart_type::permanent, crash);
+    services_->set_listeners(deps_.sockets, serial_);
     if (spec_.isolation != isolation_mode::process) return;
     isolation::proxy_options o;
     o.processes = deps_.context->processes;

@@ -48,6 +48,7 @@ struct instance_deps {
     std::shared_ptr<instance_owner> owner;  // all of these: second owner is the set
     std::string path;                       ///< in the tree: "root/plugins/claude"
     start_hook before_start;
+    std::shared_ptr<listeners> sockets;     ///< of the plugin; second owner: the set
 };
 
 class instance_actor final : public supervise::actor {

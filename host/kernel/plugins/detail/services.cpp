@@ -37,6 +37,20 @@ void services::set_workers(supervise::ref<supervise::supervisor> workers) {
     workers_sup_ = std::move(workers);
 }
 
+void services::set_listeners(std::shared_ptr<listeners> from, std::uint64_t serial) {
+    listeners_ = std::move(from);
+    serial_ = serial;
+}
+
+result<void> services::lend_listener(const std::string& address, std::uint16_t port, std::int32_t& fd) {
+    if (refusing()) return fail(errc::stale, "the instance is being stopped");
+    if (!listeners_) return fail(errc::unavailable, "this host lends no listening sockets");
+    auto lent = listeners_->lend(serial_, address, port);
+    if (!lent) return tl::unexpected<error>(lent.error());
+    fd = lent->release();
+    return {};
+}
+
 bool services::enter() noexcept {
     std::lock_guard lock(inside_mutex_);
     if (closed_) return false;

@@ -18,6 +18,7 @@
 #include "kernel/events/bus.hpp"
 #include "kernel/plugins/abi_errors.hpp"
 #include "kernel/plugins/crash_report.hpp"
+#include "kernel/plugins/detail/listeners.hpp"
 #include "kernel/plugins/host_services.hpp"
 #include "kernel/plugins/loader.hpp"
 #include "kernel/plugins/metrics.hpp"
@@ -63,6 +64,8 @@ class services : public std::enable_shared_from_this<services> {
     const hf_host* host() const noexcept { return &host_; }
     /// Before create. The supervisor that workers go under.
     void set_workers(supervise::ref<supervise::supervisor> workers);
+    /// Before create. The sockets of the plugin `id`, and which incarnation of it this is.
+    void set_listeners(std::shared_ptr<listeners> from, std::uint64_t serial);
 
     /// [a thread that may block] Refuses new requests, ends workers, timers, subscriptions, processes and API calls, and waits
     /// until no callback runs. false: something is still inside the plugin's code at the deadline; `why` says what.
@@ -128,6 +131,8 @@ class services : public std::enable_shared_from_this<services> {
     result<std::shared_ptr<supervise::process>> find_process(std::uint64_t id);
     void stop_process(std::uint64_t id, std::uint32_t grace_ms);
 
+    result<void> lend_listener(const std::string& address, std::uint16_t port, std::int32_t& fd);
+
     result<void> api_submit(const hf_call& call);
     void api_cancel(std::uint64_t id);
     void api_complete(const std::shared_ptr<api_call>& c, result<json> r);
@@ -139,6 +144,8 @@ class services : public std::enable_shared_from_this<services> {
     const json settings_;
     const supervise::restart_type worker_restart_;
     const std::function<void(std::string)> crash_;
+    std::shared_ptr<listeners> listeners_;  // second owner: the set, for all incarnations
+    std::uint64_t serial_ = 0;
     hf_host host_{};
     std::atomic<bool> revoked_{false};
     std::atomic<bool> thread_lost_{false};

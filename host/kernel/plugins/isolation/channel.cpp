@@ -70,7 +70,7 @@ void frame::release() noexcept {
     size_ = 0;
 }
 
-received receive(int fd, frame& into, int flags) {
+received receive(int fd, frame& into, int flags, unique_fd* wanted) {
     into.release();
     if (!into.small_) into.small_ = std::make_unique_for_overwrite<char[]>(inline_bytes);
     iovec part{into.small_.get(), inline_bytes};
@@ -101,6 +101,11 @@ received receive(int fd, frame& into, int flags) {
     if (too_many || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return received::broken;
     into.size_ = static_cast<std::size_t>(n);
     if (!attached) return n >= 2 ? received::one : received::broken;
+    if (n >= 2) {  // beside the frame
+        if (wanted == nullptr) return received::broken;
+        *wanted = std::move(attached);
+        return received::one;
+    }
 
     // The frame itself is in the memfd. Sealed: nobody can change or shorten what is mapped here.
     const int seals = fcntl(attached.get(), F_GET_SEALS);
@@ -115,9 +120,9 @@ received receive(int fd, frame& into, int flags) {
     return received::one;
 }
 
-sent send_frame(int fd, std::string_view bytes, int flags) {
-    if (bytes.size() <= inline_bytes) return write_message(fd, bytes, -1, flags);
-    if (bytes.size() > max_frame_bytes) return sent::failed;
+sent send_frame(int fd, std::string_view bytes, int flags, int attached) {
+    if (bytes.size() <= inline_bytes) return write_message(fd, bytes, attached, flags);
+    if (bytes.size() > max_frame_bytes || attached >= 0) return sent::failed;
     unique_fd file(memfd_create("holdfast", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!file) return sent::failed;
     for (std::size_t at = 0; at < bytes.size();) {
@@ -132,7 +137,7 @@ sent send_frame(int fd, std::string_view bytes, int flags) {
 
 // ---- caller
 
-result<frame> caller::ask(const frame_writer& request, steady_time deadline) {
+result<frame> caller::ask(const frame_writer& request, steady_time deadline, unique_fd* attached) {
     std::lock_guard lock(mutex_);
     if (closed_.load()) return fail(errc::transport_lost, "its process has ended");
     auto lost = [&](errc code, const char* why) {
@@ -146,7 +151,7 @@ result<frame> caller::ask(const frame_writer& request, steady_time deadline) {
     }
     frame answer;
     for (int look = 0;; ++look) {
-        const auto r = receive(socket_.get(), answer, MSG_DONTWAIT);
+        const auto r = receive(socket_.get(), answer, MSG_DONTWAIT, attached);
         if (r == received::one) return answer;
         if (r == received::closed) return lost(errc::transport_lost, "its process has ended");
         if (r == received::broken) return lost(errc::protocol_error, "its process answered what is no frame");

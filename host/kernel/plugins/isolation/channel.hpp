@@ -27,6 +27,7 @@ class unique_fd {
     }
     ~unique_fd() { reset(); }
     int get() const noexcept { return fd_; }
+    int release() noexcept { return std::exchange(fd_, -1); }
     explicit operator bool() const noexcept { return fd_ >= 0; }
     void reset() noexcept;
 
@@ -55,26 +56,28 @@ class frame {
     frame_reader read() const { return frame_reader(bytes()); }
 
   private:
-    friend received receive(int fd, frame& into, int flags);
+    friend received receive(int fd, frame& into, int flags, unique_fd* attached);
     void release() noexcept;
     std::unique_ptr<char[]> small_;
     void* map_ = nullptr;
     std::size_t size_ = 0;
 };
 
-/// [one thread per socket] flags: MSG_DONTWAIT or 0.
-received receive(int fd, frame& into, int flags);
+/// [one thread per socket] flags: MSG_DONTWAIT or 0. attached: a descriptor that came with the frame; null: none may come.
+received receive(int fd, frame& into, int flags, unique_fd* attached = nullptr);
 
 enum class sent : std::uint8_t { yes, full, closed, failed };
 /// One frame; longer ones than inline_bytes go into a sealed memfd. failed: no memory or descriptor for that.
-sent send_frame(int fd, std::string_view bytes, int flags);
+/// attached: a descriptor that goes with it, for a frame that is not longer; -1: none.
+sent send_frame(int fd, std::string_view bytes, int flags, int attached = -1);
 
 /// Asks and waits. [any thread; requests wait for one another]
 class caller {
   public:
     explicit caller(unique_fd socket) : socket_(std::move(socket)) {}
+    /// attached: a descriptor that comes with the reply; null: none may come.
     /// Errors: timeout, transport_lost (the peer is gone), protocol_error (no frame). After any of them the channel is closed.
-    result<frame> ask(const frame_writer& request, steady_time deadline);
+    result<frame> ask(const frame_writer& request, steady_time deadline, unique_fd* attached = nullptr);
     void close() noexcept;  ///< [any thread] Whoever waits is told transport_lost.
 
   private:

@@ -65,7 +65,8 @@ class proxy : public std::enable_shared_from_this<proxy> {
 
     /// For the fuzzer: one frame from the runner, as if received.
     void told(frame_reader& in);
-    void asked(frame_reader& in, frame_writer& out);
+    /// attached: a descriptor that goes with the reply.
+    void asked(frame_reader& in, frame_writer& out, unique_fd& attached);
 
     struct tables;
 

@@ -4,6 +4,7 @@
 
 #include "holdfast/ext/api.h"
 #include "holdfast/ext/events.h"
+#include "holdfast/ext/listen.h"
 #include "holdfast/ext/log.h"
 #include "holdfast/ext/metrics.h"
 #include "holdfast/ext/process.h"
@@ -136,20 +137,21 @@ void proxy::serve_requests() {
         if (r != received::one) return;
         auto in = f.read();
         frame_writer out(kind::reply);
+        unique_fd attached;
         try {
-            asked(in, out);
+            asked(in, out, attached);
         } catch (const std::exception& e) {
             hf_error err = empty_hf_error();
             out = frame_writer(kind::reply);
             out.put(std::uint64_t(0)).put(fill(&err, {errc::internal, e.what()})).fault(err);
         }
-        const auto sent_it = send_frame(requests_.get(), out.bytes(), 0);
+        const auto sent_it = send_frame(requests_.get(), out.bytes(), 0, attached.get());
         if (sent_it == sent::closed) return;
         if (sent_it != sent::yes) return kill("an answer could not be sent to it");
     }
 }
 
-void proxy::asked(frame_reader& in, frame_writer& out) {
+void proxy::asked(frame_reader& in, frame_writer& out, unique_fd& attached) {
     hf_error err = empty_hf_error();
     std::int32_t rc = HF_E_UNSUPPORTED;
     frame_writer more(kind::reply);
@@ -259,6 +261,15 @@ void proxy::asked(frame_reader& in, frame_writer& out) {
             hf_buf b{sizeof(hf_buf), 0, nullptr, 0, nullptr, nullptr};
             rc = host_ext<hf_api>(HF_EXT_API)->authenticate(ctx, as_str(token), &b, &err);
             if (rc >= 0) more.text(take(b));
+            break;
+        }
+        case kind::listen: {
+            const auto address = in.text();
+            const auto port = in.get<std::uint16_t>();
+            if (!in.whole()) { damaged(); break; }
+            std::int32_t fd = -1;
+            rc = host_ext<hf_listen>(HF_EXT_LISTEN)->open(ctx, as_str(address), port, &fd, &err);
+            attached = unique_fd(fd);
             break;
         }
         default:

@@ -1,5 +1,6 @@
 // The host as a plugin in a runner sees it: the same tables, each function carried over or done here.
 #include "holdfast/ext/api.h"
+#include "holdfast/ext/listen.h"
 #include "holdfast/ext/log.h"
 #include "holdfast/ext/metrics.h"
 #include "kernel/plugins/isolation/runner_state.hpp"
@@ -82,21 +83,25 @@ const hf_api api_table{sizeof(hf_api), 0, [](void* ctx, const hf_call* call, hf_
                        [](void* ctx, hf_str token, hf_buf* identity, hf_error* err) {
                            return guarded(err, [&] { return text_reply(of(ctx), frame_writer(kind::api_authenticate).text(token), identity, err); });
                        }};
+const hf_listen listen_table{sizeof(hf_listen), 0, [](void* ctx, hf_str address, std::uint16_t port, std::int32_t* fd, hf_error* err) {
+                                 return guarded(err, [&] { return of(ctx).listen(address, port, fd, err); });
+                             }};
 
 }  // namespace
 
 const void* runner_extension(void*, hf_str id) {
     static const std::pair<std::string_view, const void*> all[] = {
         {HF_EXT_LOG, &log_table},       {HF_EXT_METRICS, &metrics_table}, {HF_EXT_TIMER, &timer_table},     {HF_EXT_CONFIG, &config_table},
-        {HF_EXT_WORKER, &worker_table}, {HF_EXT_EVENTS, &events_table},   {HF_EXT_PROCESS, &process_table}, {HF_EXT_API, &api_table}};
+        {HF_EXT_WORKER, &worker_table}, {HF_EXT_EVENTS, &events_table},   {HF_EXT_PROCESS, &process_table}, {HF_EXT_API, &api_table},
+        {HF_EXT_LISTEN, &listen_table}};
     for (const auto& [name, table] : all)
         if (view(id) == name) return table;
     return nullptr;
 }
 
-std::int32_t runner::ask(const frame_writer& request, hf_error* err, const std::function<void(frame_reader&)>& more) {
+std::int32_t runner::ask(const frame_writer& request, hf_error* err, const std::function<void(frame_reader&)>& more, unique_fd* attached) {
     in_order();
-    auto r = services_.ask(request, std::chrono::steady_clock::now() + service_patience);
+    auto r = services_.ask(request, std::chrono::steady_clock::now() + service_patience, attached);
     in_order();
     if (!r) return fill(err, {errc::unavailable, "the host does not answer: " + r.error().message});
     auto in = r->read();
@@ -112,6 +117,16 @@ std::int32_t runner::ask(const frame_writer& request, hf_error* err, const std::
         return rc;
     }
     if (more) more(in);
+    return rc;
+}
+
+std::int32_t runner::listen(hf_str address, std::uint16_t port, std::int32_t* fd, hf_error* err) {
+    if (fd == nullptr) return fill(err, {errc::invalid_argument, "open needs a place for the descriptor"});
+    unique_fd lent;
+    const auto rc = ask(frame_writer(kind::listen).text(address).put(port), err, {}, &lent);
+    if (rc < 0) return rc;
+    if (!lent) return fill(err, {errc::io_error, "no descriptor left"});
+    *fd = lent.release();
     return rc;
 }
 

@@ -40,14 +40,15 @@ class runner {
         in_order();
         return tells_.tell(f);
     }
-    /// Asks the host. rc of the reply; its further fields through `more`.
-    std::int32_t ask(const frame_writer& request, hf_error* err, const std::function<void(frame_reader&)>& more = {});
+    /// Asks the host. rc of the reply; its further fields through `more`; `attached`: a descriptor that comes with it.
+    std::int32_t ask(const frame_writer& request, hf_error* err, const std::function<void(frame_reader&)>& more = {}, unique_fd* attached = nullptr);
     std::int32_t start_worker(const hf_worker_spec& spec, hf_error* err);
     std::int32_t with_worker(std::string_view name, kind what, hf_error* err);
     std::int32_t spawn(hf_bytes spec, const hf_process_sink& sink, std::uint64_t* process, std::int64_t* pid, hf_error* err);
     std::int32_t subscribe(hf_bytes options, const hf_event_sink& sink, std::uint64_t* id, std::uint64_t* seq, hf_error* err);
     void unsubscribe(std::uint64_t id);
     std::int32_t api_submit(const hf_call& call, hf_error* err);
+    std::int32_t listen(hf_str address, std::uint16_t port, std::int32_t* fd, hf_error* err);
     std::int32_t level() const noexcept { return __atomic_load_n(&level_, __ATOMIC_RELAXED); }
     detail::services& local() noexcept { return *local_; }
     const hf_timer* timers = nullptr;   ///< the tables over local()

@@ -44,6 +44,7 @@ enum class kind : std::uint16_t {
     publish, subscribe, unsubscribe,
     spawn, process_write, process_stop, process_stats,
     api_submit, api_cancel, api_describe, api_authenticate,
+    listen,  ///< address, port → with the socket
 
     // tell ←
     call_chunk = 192, call_done,
