@@ -16,6 +16,7 @@ struct call_job {
     milliseconds timeout{60'000};
     tool_call_events events;
     bool sent = false;      ///< Owner: the actor
+    std::uint64_t conn = 0; ///< the connection it was sent on; its answers, input and cancel go there
     std::uint64_t permit = 0;
     bool permitted = false;
     error if_dropped{errc::unavailable, "the server's actor ended before it could take the call; try again"};

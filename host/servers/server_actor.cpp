@@ -138,21 +138,21 @@ void server_actor::publish() {
     auto s = std::make_shared<server_snapshot>();
     s->name = record_->name;
     s->transport = spec_->transport;
-    if (machine_ && machine_->is_ready()) {
-        const auto& who = machine_->identity();
+    if (link_ && link_->machine.is_ready()) {
+        const auto& who = link_->machine.identity();
         s->era = mcp::to_string(who.detected);
         s->protocol_version = who.version;
         s->server_info = who.info;
     } else {
         s->era = mcp::to_string(record_->known_era);
     }
-    if (machine_) {
-        const auto& c = machine_->counters();
+    if (link_) {
+        s->pid = link_->pid;
+        const auto& c = link_->machine.counters();
         s->protocol = {{"received", c.received}, {"sent", c.sent}, {"garbage", c.garbage}, {"foreign", c.foreign},
                        {"repeated", c.repeated}, {"late", c.late}, {"misplaced", c.misplaced}, {"excluded_tools", c.excluded_tools}};
     }
     s->state = status_.state;
-    s->pid = pid_;
     if (part_ && status_.state.now == status::healthy) {
         s->tools = part_->tools.size();
         s->prompts = part_->prompts.size();
@@ -213,7 +213,7 @@ void server_actor::obey(command c, supervise::reply<json> done) {
     if (c == command::disable) persist();
     if (status_.state.attempting)
         starting_.push_back(std::move(done));
-    else if ((c == command::stop || c == command::disable) && leaving_ != 0 && ending_.size() < max_waiting)
+    else if ((c == command::stop || c == command::disable) && !leaving_.empty() && ending_.size() < max_waiting)
         ending_.push_back(std::move(done));
     else
         done(row());
@@ -242,14 +242,15 @@ void server_actor::on_stop() {
     health_timer_.cancel();
     if (record_->set_part(nullptr)) context_->catalogue_changed();
     close_connection({errc::cancelled, "the host stops this server"});
-    if (leaving_ == 0) return exit({supervise::exit_kind::shutdown, 0, {}});
+    if (leaving_.empty()) return exit({supervise::exit_kind::shutdown, 0, {}});
     stop_timer_ = tell_after(spec_->stop_grace + close_slack, [this] { exit({supervise::exit_kind::shutdown, 0, {}}); });
 }
 
 void server_actor::on_exit(const supervise::exit_reason&) noexcept {
     record_->state = status_.state;
-    for (auto* t : {&status_timer_, &machine_timer_, &health_timer_, &connect_timer_, &leaving_timer_, &stop_timer_}) t->cancel();
-    connection_.reset();
+    for (auto* t : {&status_timer_, &health_timer_, &connect_timer_, &stop_timer_}) t->cancel();
+    link_.reset();
+    leaving_.clear();
     calls_.clear();  // each job tells its caller
     starting_.clear();
     ending_.clear();

@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "kernel/supervise/actor.hpp"
-#include "mcp/client_machine.hpp"
 #include "servers/call_job.hpp"
-#include "servers/connection.hpp"
+#include "servers/link.hpp"
 #include "servers/policies.hpp"
 #include "servers/process_sample.hpp"
 #include "servers/reports.hpp"
@@ -60,20 +59,26 @@ class server_actor final : public supervise::actor {
     // server_connection.cpp: one attempt, one connection
     void connect(std::uint32_t number);
     result<void> prepare_policies();
-    void open_transport();
+    result<plugins::bound<hf_transport>> resolve_transport() const;  ///< Errors: unavailable, naming the plugin
+    result<std::shared_ptr<link>> open_link(plugins::bound<hf_transport> transport);  ///< Errors: those of the transport's open()
+    error not_ready(const link& l) const;
     void attempt_failed(error why);
     void close_connection(const error& why);
+    void close_link(std::shared_ptr<link> l, const error& why);
     void on_report(std::uint64_t conn, transport_report r);
-    void on_ready(mcp::out::ready r);
+    void on_ready(link& l, mcp::out::ready r);
+    void link_lost(link& l, const error& why);
     void lost(const error& why);
-    void left();  ///< the connection that was closing is gone
-    void feed(mcp::client_event e);
-    void perform(mcp::client_action& a);
-    void arm_machine();
+    void left(std::uint64_t conn);  ///< a connection that was closing is gone
+    std::shared_ptr<link> find_link(std::uint64_t conn) const;
+    /// By value: what the actions lead to may replace the actor's own pointer.
+    void feed(std::shared_ptr<link> l, mcp::client_event e);
+    void perform(link& l, mcp::client_action& a);
+    void arm_machine(link& l);
     void server_log(bool warning, const std::string& line);
 
     // server_calls.cpp: calls and health
-    void on_done(mcp::out::done d);
+    void on_done(link& l, mcp::out::done d);
     void on_input(mcp::out::input i);
     void on_probed(const mcp::out::probed& p);
     void observe(bool active, bool ok, int fault, nanoseconds latency);
@@ -94,11 +99,9 @@ class server_actor final : public supervise::actor {
     std::optional<wall_time> last_check_;
     process_sampler sampler_;
 
-    std::optional<mcp::client_machine> machine_;
-    std::unique_ptr<connection> connection_;
-    std::uint64_t leaving_ = 0;            ///< a connection that is closing; the next attempt waits for its end
+    std::shared_ptr<link> link_;           ///< that serves or is being opened; stays when lost, for its counters
+    std::map<std::uint64_t, supervise::timer_handle> leaving_;  ///< connections that are closing; the next attempt waits for their end
     bool connect_waits_ = false;
-    std::optional<std::int64_t> pid_;
     steady_time attempt_began_{};
     std::optional<std::uint64_t> attempt_permit_;
     std::shared_ptr<const catalogue_part> part_;
@@ -109,8 +112,7 @@ class server_actor final : public supervise::actor {
     std::vector<supervise::reply<json>> ending_;    ///< who waits for the connection's end
     bool begun_ = false, stopping_ = false, persisting_ = false, persist_again_ = false;
     int last_breaker_state_ = HF_BREAKER_CLOSED;
-    supervise::timer_handle status_timer_, machine_timer_, health_timer_, connect_timer_, leaving_timer_, stop_timer_;
-    std::optional<steady_time> machine_armed_;
+    supervise::timer_handle status_timer_, health_timer_, connect_timer_, stop_timer_;
 };
 
 }  // namespace holdfast::servers

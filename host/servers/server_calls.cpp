@@ -18,7 +18,7 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     };
     ++record_->calls;
     const auto& s = status_.state;
-    if (s.now != status::healthy || !machine_ || !machine_->is_ready() || stopping_) {
+    if (s.now != status::healthy || !link_ || !link_->machine.is_ready() || stopping_) {
         const nanoseconds retry = s.scheduled ? s.next_attempt - now() : nanoseconds(0);
         return refuse(errc::unavailable, "'" + record_->name + "' is " + std::string(to_string(s.now)) + ": " + s.reason, retry);
     }
@@ -43,16 +43,17 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     c.wants_progress = static_cast<bool>(job->events.progress);
     c.owner = job->session;
     job->sent = true;  // from here bytes may leave; `done` knows better and says so
+    job->conn = link_->id;
     calls_.emplace(job->id, std::move(job));
-    feed(std::move(c));
+    feed(link_, std::move(c));
 }
 
 void server_actor::answer(std::uint64_t id, const std::string& key, json response) {
-    if (machine_) feed(mcp::in::answer{id, key, std::move(response)});
+    if (auto it = calls_.find(id); it != calls_.end()) feed(find_link(it->second->conn), mcp::in::answer{id, key, std::move(response)});
 }
 
 void server_actor::cancel(std::uint64_t id) {
-    if (machine_) feed(mcp::in::cancel{id, {}});
+    if (auto it = calls_.find(id); it != calls_.end()) feed(find_link(it->second->conn), mcp::in::cancel{id, {}});
 }
 
 void server_actor::on_input(mcp::out::input i) {
@@ -61,7 +62,7 @@ void server_actor::on_input(mcp::out::input i) {
         it->second->events.input(input_request{std::move(i.key), std::move(i.method), std::move(i.params)});
 }
 
-void server_actor::on_done(mcp::out::done d) {
+void server_actor::on_done(link& l, mcp::out::done d) {
     auto it = calls_.find(d.id);
     if (it == calls_.end()) return;
     const auto job = std::move(it->second);
@@ -78,7 +79,7 @@ void server_actor::on_done(mcp::out::done d) {
             case errc::timeout:
             case errc::protocol_error: outcome = HF_OUTCOME_FAILURE; ok = false; break;
             // The loss of the connection is one event however many calls it takes with it; the status machine counts it.
-            case errc::transport_lost: outcome = machine_ && !machine_->is_over() ? HF_OUTCOME_FAILURE : HF_OUTCOME_DROPPED; ok = false; break;
+            case errc::transport_lost: outcome = !l.machine.is_over() ? HF_OUTCOME_FAILURE : HF_OUTCOME_DROPPED; ok = false; break;
             case errc::cancelled: outcome = HF_OUTCOME_IGNORED; sample = false; break;
             default: outcome = HF_OUTCOME_IGNORED; sample = d.sent; ok = !d.sent; break;
         }
@@ -91,7 +92,7 @@ void server_actor::on_done(mcp::out::done d) {
                 context_->report.notify_admins("warning", "calls of " + record_->name + " fail; its breaker is open", {{"mcp_name", record_->name}});
         }
     }
-    const bool connected = machine_ && !machine_->is_over() && status_.state.now == status::healthy;
+    const bool connected = !l.machine.is_over() && status_.state.now == status::healthy;
     job->finish(std::move(d.outcome));
     if (!connected || !sample || outcome == HF_OUTCOME_DROPPED) return;
     observe(false, ok, ok ? HF_FAULT_NONE : HF_FAULT_REMOTE, d.took);
@@ -99,9 +100,9 @@ void server_actor::on_done(mcp::out::done d) {
 }
 
 void server_actor::probe() {
-    if (status_.state.now != status::healthy || probe_ != 0 || !machine_) return;
+    if (status_.state.now != status::healthy || probe_ != 0 || !link_) return;
     probe_ = next_probe_++;
-    feed(mcp::in::probe{probe_, verdict_.probe_timeout, spec_->probe});
+    feed(link_, mcp::in::probe{probe_, verdict_.probe_timeout, spec_->probe});
 }
 
 void server_actor::on_probed(const mcp::out::probed& p) {
@@ -127,8 +128,8 @@ void server_actor::observe(bool active, bool ok, int fault, nanoseconds latency)
     s.latency = latency;
     s.memory_bytes = s.cpu_percent = std::nan("");
     s.queue_length = static_cast<double>(calls_.size());
-    if (active && pid_) {
-        const auto use = sampler_.sample(*pid_, now());
+    if (active && link_ && link_->pid) {
+        const auto use = sampler_.sample(*link_->pid, now());
         s.memory_bytes = use.memory_bytes;
         s.cpu_percent = use.cpu_percent;
     }

@@ -8,8 +8,8 @@ constexpr milliseconds machine_slop{1};
 }  // namespace
 
 void server_actor::connect(std::uint32_t number) {
-    if (!status_.state.attempting || stopping_ || connection_) return;  // decided otherwise meanwhile
-    if (leaving_ != 0 && !spec_->http) {
+    if (!status_.state.attempting || stopping_ || (link_ && link_->wire)) return;  // decided otherwise meanwhile
+    if (!leaving_.empty() && !spec_->http) {
         connect_waits_ = true;  // the old process may still hold files and ports
         return;
     }
@@ -23,7 +23,15 @@ void server_actor::connect(std::uint32_t number) {
         return feed_status(ev::refused{p->retry_after});
     }
     attempt_permit_ = p->generation;
-    open_transport();
+    auto transport = resolve_transport();
+    if (!transport) return attempt_failed(transport.error());
+    ++record_->starts;
+    auto opened = open_link(std::move(*transport));
+    if (!opened) return attempt_failed(opened.error());
+    link_ = std::move(*opened);
+    connect_timer_ = tell_after(spec_->connect_timeout, [this] {
+        if (status_.state.attempting && link_ && link_->wire) attempt_failed(not_ready(*link_));
+    });
 }
 
 result<void> server_actor::prepare_policies() {
@@ -35,12 +43,17 @@ result<void> server_actor::prepare_policies() {
     return health_->ensure(now());
 }
 
-void server_actor::open_transport() {
-    const auto& o = context_->options;
-    auto transport = o.transport ? o.transport(spec_->transport)
-                                 : result<plugins::bound<hf_transport>>(fail(errc::unavailable, "the host has no transports"));
+result<plugins::bound<hf_transport>> server_actor::resolve_transport() const {
+    const auto& resolve = context_->options.transport;
+    if (!resolve) return fail(errc::unavailable, "the host has no transports");
+    auto transport = resolve(spec_->transport);
     if (!transport)
-        return attempt_failed({errc::unavailable, "the transport plugin '" + spec_->transport + "' is not available: " + transport.error().message});
+        return fail(errc::unavailable, "the transport plugin '" + spec_->transport + "' is not available: " + transport.error().message);
+    return transport;
+}
+
+result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transport> transport) {
+    const auto& o = context_->options;
     mcp::client_options options;
     options.http = spec_->http;
     options.known = record_->known_era;
@@ -48,24 +61,17 @@ void server_actor::open_transport() {
     options.roots = spec_->roots.is_array() ? spec_->roots : o.roots;
     options.limits.probe_timeout = spec_->probe_timeout;
     options.limits.idle_timeout = spec_->idle_timeout;
-    machine_.emplace(std::move(options));
-    machine_armed_.reset();
-    pid_.reset();
-    ++record_->starts;
+    auto l = std::make_shared<link>(std::move(options));
     // Reports may come before open() returns; they queue behind this turn.
     auto self = supervise::ref<server_actor>::share(this);
-    auto opened = connection::open(std::move(*transport), spec_->connection, spec_->stop_grace,
+    auto opened = connection::open(std::move(transport), spec_->connection, spec_->stop_grace,
                                    [self](std::uint64_t conn, transport_report r) {
                                        (void)self.tell_always([conn, r = std::move(r)](server_actor& a) mutable { a.on_report(conn, std::move(r)); });
                                    });
-    if (!opened) return attempt_failed(opened.error());
-    connection_ = std::move(*opened);
-    connect_timer_ = tell_after(spec_->connect_timeout, [this] {
-        if (!status_.state.attempting || !connection_) return;
-        std::string why = "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" + std::string(machine_ ? machine_->phase() : "opening") + ")";
-        if (machine_ && machine_->counters().garbage > 0) why += "; it printed something that is no JSON-RPC: see its log";
-        attempt_failed({errc::timeout, std::move(why)});
-    });
+    if (!opened) return tl::unexpected(opened.error());
+    l->wire = std::move(*opened);
+    l->id = l->wire->id();
+    return l;
 }
 
 void server_actor::attempt_failed(error why) {
@@ -77,6 +83,12 @@ void server_actor::attempt_failed(error why) {
     feed_status(ev::attempt_failed{std::string(to_string(why.code)) + ": " + why.message});
 }
 
+error server_actor::not_ready(const link& l) const {
+    std::string why = "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" + std::string(l.machine.phase()) + ")";
+    if (l.machine.counters().garbage > 0) why += "; it printed something that is no JSON-RPC: see its log";
+    return {errc::timeout, std::move(why)};
+}
+
 void server_actor::close_connection(const error& why) {
     connect_timer_.cancel();
     health_timer_.cancel();
@@ -84,18 +96,20 @@ void server_actor::close_connection(const error& why) {
     connect_waits_ = false;
     if (attempt_permit_ && breaker_) breaker_->report(*attempt_permit_, HF_OUTCOME_DROPPED, nanoseconds(0), now());
     attempt_permit_.reset();
-    pid_.reset();
     part_.reset();
-    if (machine_ && !machine_->is_over()) feed(mcp::in::closed{why});  // pending calls fail now, not at their own timeout
-    if (!connection_) return;
-    leaving_ = connection_->id();
-    connection_.reset();
-    leaving_timer_ = tell_after(spec_->stop_grace + leaving_slack, [this] { left(); });
+    if (link_) close_link(link_, why);
 }
 
-void server_actor::left() {
-    leaving_ = 0;
-    leaving_timer_.cancel();
+void server_actor::close_link(std::shared_ptr<link> l, const error& why) {
+    l->pid.reset();
+    if (!l->machine.is_over()) feed(l, mcp::in::closed{why});  // pending calls fail now, not at their own timeout
+    if (!l->wire) return;
+    l->wire.reset();
+    leaving_.insert_or_assign(l->id, tell_after(spec_->stop_grace + leaving_slack, [this, conn = l->id] { left(conn); }));
+}
+
+void server_actor::left(std::uint64_t conn) {
+    if (leaving_.erase(conn) == 0 || !leaving_.empty()) return;
     auto waiting = std::move(ending_);
     ending_.clear();
     for (auto& w : waiting) w(row());
@@ -103,30 +117,40 @@ void server_actor::left() {
     if (connect_waits_) connect(status_.state.failures + 1);
 }
 
+std::shared_ptr<link> server_actor::find_link(std::uint64_t conn) const {
+    if (link_ && link_->id == conn) return link_;
+    return nullptr;
+}
+
 void server_actor::on_report(std::uint64_t conn, transport_report r) {
     if (auto* l = std::get_if<heard::log>(&r)) return record_->add_log(std::move(l->line));  // last words count too
-    if (conn == leaving_) {
-        if (!std::get_if<heard::closed>(&r)) return;
-        return left();
+    if (leaving_.contains(conn)) {
+        if (std::get_if<heard::closed>(&r)) left(conn);
+        return;
     }
-    if (!connection_ || conn != connection_->id() || stopping_) return;  // of a connection before
+    const auto l = find_link(conn);
+    if (!l || !l->wire || stopping_) return;  // of a connection before
     if (auto* m = std::get_if<heard::message>(&r)) {
-        connection_->consumed(m->text.size());
-        feed(mcp::in::message{std::move(m->text)});
+        l->wire->consumed(m->text.size());
+        feed(l, mcp::in::message{std::move(m->text)});
     } else if (auto* o = std::get_if<heard::opened>(&r)) {
-        if (const auto pid = int_or(o->info, "pid", 0); pid > 0) pid_ = pid;
+        if (const auto pid = int_or(o->info, "pid", 0); pid > 0) l->pid = pid;
         publish();
-        feed(mcp::in::opened{});
+        feed(l, mcp::in::opened{});
     } else if (auto* f = std::get_if<heard::request_failed>(&r)) {
-        feed(mcp::in::request_failed{std::move(f->id), std::move(f->why), f->peer_status});
+        feed(l, mcp::in::request_failed{std::move(f->id), std::move(f->why), f->peer_status});
     } else if (std::get_if<heard::flooded>(&r)) {
-        lost({errc::protocol_error, "it sends faster than its messages can be read"});
+        link_lost(*l, {errc::protocol_error, "it sends faster than its messages can be read"});
     } else {
         auto& c = std::get<heard::closed>(r);
         // The transport is done with it: there is nothing left to close and nothing to wait for.
-        connection_.reset();
-        lost(c.by_us ? error{errc::transport_lost, "the transport closed the connection"} : c.why);
+        l->wire.reset();
+        link_lost(*l, c.by_us ? error{errc::transport_lost, "the transport closed the connection"} : c.why);
     }
+}
+
+void server_actor::link_lost(link& l, const error& why) {
+    if (&l == link_.get()) lost(why);
 }
 
 void server_actor::lost(const error& why) {
@@ -135,8 +159,8 @@ void server_actor::lost(const error& why) {
     feed_status(ev::lost{std::string(to_string(why.code)) + ": " + why.message});
 }
 
-void server_actor::on_ready(mcp::out::ready r) {
-    if (!status_.state.attempting) return;
+void server_actor::on_ready(link& l, mcp::out::ready r) {
+    if (&l != link_.get() || !status_.state.attempting) return;
     const std::size_t tools = r.lists->tools.size();
     // H3: it answers, but is it the server it was?
     if (tools == 0 && record_->last_tools > 0)
@@ -162,38 +186,38 @@ void server_actor::on_ready(mcp::out::ready r) {
 }
 
 /// The machine's actions may lead back here (a failed send); those events wait until the actions before them are done.
-void server_actor::feed(mcp::client_event e) {
-    if (!machine_) return;
+void server_actor::feed(std::shared_ptr<link> l, mcp::client_event e) {
+    if (!l) return;
     std::vector<mcp::client_action> actions;
-    machine_->on(std::move(e), now(), actions);
-    for (auto& a : actions) perform(a);
-    arm_machine();
+    l->machine.on(std::move(e), now(), actions);
+    for (auto& a : actions) perform(*l, a);
+    arm_machine(*l);
 }
 
-void server_actor::perform(mcp::client_action& action) {
+void server_actor::perform(link& l, mcp::client_action& action) {
     if (auto* s = std::get_if<mcp::out::send>(&action)) {
-        if (!connection_) return;
-        auto sent = connection_->send(s->text);
+        if (!l.wire) return;
+        auto sent = l.wire->send(s->text);
         if (sent || s->request_id.empty()) return;
         auto self = supervise::ref<server_actor>::share(this);
-        (void)self.tell_always([conn = connection_->id(), id = s->request_id, why = sent.error()](server_actor& a) {
-            if (a.connection_ && a.connection_->id() == conn) a.feed(mcp::in::send_failed{id, why});
+        (void)self.tell_always([conn = l.id, id = s->request_id, why = sent.error()](server_actor& a) {
+            if (auto still = a.find_link(conn); still && still->wire) a.feed(std::move(still), mcp::in::send_failed{id, why});
         });
     } else if (auto* ab = std::get_if<mcp::out::abandon>(&action)) {
-        if (connection_) connection_->abandon(ab->request_id);
+        if (l.wire) l.wire->abandon(ab->request_id);
     } else if (auto* r = std::get_if<mcp::out::ready>(&action)) {
-        on_ready(std::move(*r));
+        on_ready(l, std::move(*r));
     } else if (auto* c = std::get_if<mcp::out::lists_changed>(&action)) {
-        if (status_.state.now != status::healthy) return;
+        if (&l != link_.get() || status_.state.now != status::healthy) return;
         part_ = make_part(record_->name, *c->lists);
         record_->last_tools = c->lists->tools.size();
         record_->set_part(part_);
         context_->catalogue_changed();
         publish();
     } else if (auto* f = std::get_if<mcp::out::failed>(&action)) {
-        lost(f->why);
+        link_lost(l, f->why);
     } else if (auto* d = std::get_if<mcp::out::done>(&action)) {
-        on_done(std::move(*d));
+        on_done(l, std::move(*d));
     } else if (auto* p = std::get_if<mcp::out::progress>(&action)) {
         auto it = calls_.find(p->id);
         if (it != calls_.end() && it->second->events.progress) it->second->events.progress(std::move(p->value));
@@ -201,20 +225,21 @@ void server_actor::perform(mcp::client_action& action) {
         on_input(std::move(*i));
     } else if (auto* pr = std::get_if<mcp::out::probed>(&action)) {
         on_probed(*pr);
-    } else if (auto* l = std::get_if<mcp::out::log>(&action)) {
-        server_log(l->warning, l->line);
+    } else if (auto* g = std::get_if<mcp::out::log>(&action)) {
+        server_log(g->warning, g->line);
     }
 }
 
-void server_actor::arm_machine() {
-    if (!machine_) return;
-    const auto at = machine_->next_deadline();
+void server_actor::arm_machine(link& l) {
+    const auto at = l.machine.next_deadline();
     if (!at) return;
-    if (machine_armed_ && *machine_armed_ <= *at && machine_timer_.pending()) return;  // fires early, looks, and is armed again
-    machine_armed_ = *at;
-    machine_timer_ = tell_after(std::max(*at - now(), nanoseconds(machine_slop)), [this] {
-        machine_armed_.reset();
-        feed(mcp::in::tick{});
+    if (l.armed && *l.armed <= *at && l.timer.pending()) return;  // fires early, looks, and is armed again
+    l.armed = *at;
+    l.timer = tell_after(std::max(*at - now(), nanoseconds(machine_slop)), [this, conn = l.id] {
+        auto still = find_link(conn);
+        if (!still) return;
+        still->armed.reset();
+        feed(std::move(still), mcp::in::tick{});
     });
 }
 

@@ -1,0 +1,24 @@
+#pragma once
+// One connection of a server and the protocol that is spoken on it. Owner: the server's actor; second owner of the
+// shared_ptr: a feed under way, whose actions may make the actor let go of the link.
+#include <memory>
+#include <optional>
+
+#include "kernel/supervise/runtime.hpp"
+#include "mcp/client_machine.hpp"
+#include "servers/connection.hpp"
+
+namespace holdfast::servers {
+
+struct link {
+    explicit link(mcp::client_options o) : machine(std::move(o)) {}
+
+    std::uint64_t id = 0;                ///< the connection's, also after its end; 0: it never opened
+    std::unique_ptr<connection> wire;    ///< null: closed or lost
+    mcp::client_machine machine;
+    std::optional<std::int64_t> pid;
+    std::optional<steady_time> armed;    ///< for which of the machine's deadlines
+    supervise::timer_handle timer;
+};
+
+}  // namespace holdfast::servers
