@@ -192,6 +192,7 @@ result<void> application::build_tree() {
     so.bus = bus_.get();
     so.store = store_;
     so.transport = [this](const std::string& name) { return plugins_->resolve<hf_transport>(board_->instance_for(transport_plugin(name)), HF_EXT_TRANSPORT)(); };
+    so.transport_instance = [this](const std::string& name) { return board_->instance_for(transport_plugin(name)); };
     so.breaker = [this](const std::string& name) { return plugins_->resolve<hf_breaker>(board_->instance_for(name), HF_EXT_BREAKER)(); };
     so.health = [this](const std::string& name) { return plugins_->resolve<hf_health>(board_->instance_for(name), HF_EXT_HEALTH)(); };
     so.log = [](servers::log_level l, const std::string& server, const std::string& line) { write_log(level_of(l), server, line); };

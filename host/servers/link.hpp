@@ -19,6 +19,13 @@ struct link {
     std::optional<std::int64_t> pid;
     std::optional<steady_time> armed;    ///< for which of the machine's deadlines
     supervise::timer_handle timer;
+    const hf_transport* table = nullptr; ///< with `instance`: which generation of the transport carries it
+    void* instance = nullptr;
+    bool draining = false;               ///< another one serves; this stays for the calls that were sent on it
+    supervise::timer_handle deadline;    ///< of draining
+
+    /// [wire != null] The wire's lease keeps the generation, so nothing else can have got its addresses.
+    bool is_through(const plugins::bound<hf_transport>& t) const { return t.table == table && t.self == instance; }
 };
 
 }  // namespace holdfast::servers

@@ -86,6 +86,7 @@ void server_actor::perform(const status_action& action) {
         close_connection({errc::transport_lost, status_.state.reason});
     } else if (auto* ch = std::get_if<act::changed>(&action)) {
         report.status_changed(name, ch->from, ch->to, ch->reason, ch->eta);
+        if (ch->to == status::disabled) end_move({errc::transport_lost, status_.state.reason});
         if (ch->to != status::healthy) {
             if (record_->set_part(nullptr)) context_->catalogue_changed();
             health_timer_.cancel();
@@ -209,6 +210,7 @@ void server_actor::obey(command c, supervise::reply<json> done) {
         return done(fail(errc::unavailable, "'" + record_->name + "' is disabled (" + s.reason + "); enable it first"));
     if (starting_.size() >= max_waiting) return done(fail(errc::overloaded, "too many are waiting for this server to start"));
     if (c != command::stop && c != command::disable) record_->last_tools = 0;  // a person decided: no comparison with before
+    if (c == command::restart) end_move({errc::transport_lost, "restarted by a person"});
     feed_status(e);
     if (c == command::disable) persist();
     if (status_.state.attempting)
@@ -223,6 +225,7 @@ void server_actor::reconfigure() {
     const auto fresh = record_->spec();
     if (stopping_ || *fresh == *spec_) return;
     const bool was_enabled = spec_->enabled;
+    end_move({errc::transport_lost, "its configuration changed"});
     spec_ = fresh;
     status_.set_rules(spec_->rules);
     breaker_.reset();
@@ -241,6 +244,7 @@ void server_actor::on_stop() {
     status_timer_.cancel();
     health_timer_.cancel();
     if (record_->set_part(nullptr)) context_->catalogue_changed();
+    end_move({errc::cancelled, "the host stops this server"});
     close_connection({errc::cancelled, "the host stops this server"});
     if (leaving_.empty()) return exit({supervise::exit_kind::shutdown, 0, {}});
     stop_timer_ = tell_after(spec_->stop_grace + close_slack, [this] { exit({supervise::exit_kind::shutdown, 0, {}}); });
@@ -248,8 +252,11 @@ void server_actor::on_stop() {
 
 void server_actor::on_exit(const supervise::exit_reason&) noexcept {
     record_->state = status_.state;
-    for (auto* t : {&status_timer_, &health_timer_, &connect_timer_, &stop_timer_}) t->cancel();
+    for (auto* t : {&status_timer_, &health_timer_, &connect_timer_, &move_timer_, &stop_timer_}) t->cancel();
     link_.reset();
+    next_.reset();
+    draining_.clear();
+    move_permit_.reset();
     leaving_.clear();
     calls_.clear();  // each job tells its caller
     starting_.clear();

@@ -10,6 +10,7 @@
 #include "kernel/supervise/actor.hpp"
 #include "servers/call_job.hpp"
 #include "servers/link.hpp"
+#include "servers/move_gate.hpp"
 #include "servers/policies.hpp"
 #include "servers/process_sample.hpp"
 #include "servers/reports.hpp"
@@ -23,6 +24,7 @@ struct server_context {
     explicit server_context(server_set_options o) : options(std::move(o)), report(options) {}
     server_set_options options;
     reports report;
+    move_gate moves;
     std::function<void()> catalogue_changed;  ///< set before the first actor exists
 };
 
@@ -38,6 +40,7 @@ class server_actor final : public supervise::actor {
     void cancel(std::uint64_t call);
     void obey(command c, supervise::reply<json> done);
     void reconfigure();  ///< the record has a new spec
+    void consider_move();  ///< its transport may have been replaced
 
   private:
     ~server_actor() override;
@@ -67,6 +70,8 @@ class server_actor final : public supervise::actor {
     void close_link(std::shared_ptr<link> l, const error& why);
     void on_report(std::uint64_t conn, transport_report r);
     void on_ready(link& l, mcp::out::ready r);
+    std::optional<error> doubt(const mcp::out::ready& r) const;  ///< H3: it answers, but is it the server it was?
+    void accept(const mcp::out::ready& r, nanoseconds took);
     void link_lost(link& l, const error& why);
     void lost(const error& why);
     void left(std::uint64_t conn);  ///< a connection that was closing is gone
@@ -76,6 +81,16 @@ class server_actor final : public supervise::actor {
     void perform(link& l, mcp::client_action& a);
     void arm_machine(link& l);
     void server_log(bool warning, const std::string& line);
+
+    // server_move.cpp: to a new generation of the transport
+    std::string transport_name() const;
+    void begin_move(move_gate::permit permit);
+    void move_failed(const error& why);
+    void on_next_ready(mcp::out::ready r);
+    void adopt_next();
+    void drain(std::shared_ptr<link> old);
+    void drained(link& l, const error& why);
+    void end_move(const error& why);
 
     // server_calls.cpp: calls and health
     void on_done(link& l, mcp::out::done d);
@@ -102,6 +117,12 @@ class server_actor final : public supervise::actor {
     std::shared_ptr<link> link_;           ///< that serves or is being opened; stays when lost, for its counters
     std::map<std::uint64_t, supervise::timer_handle> leaving_;  ///< connections that are closing; the next attempt waits for their end
     bool connect_waits_ = false;
+    std::shared_ptr<link> next_;           ///< being opened while link_ serves
+    std::vector<std::shared_ptr<link>> draining_;
+    bool move_asked_ = false;              ///< for a permit
+    move_gate::permit move_permit_;        ///< while next_ is being opened
+    std::uint32_t move_failures_ = 0;      ///< in a row
+    steady_time move_began_{};
     steady_time attempt_began_{};
     std::optional<std::uint64_t> attempt_permit_;
     std::shared_ptr<const catalogue_part> part_;
@@ -112,7 +133,7 @@ class server_actor final : public supervise::actor {
     std::vector<supervise::reply<json>> ending_;    ///< who waits for the connection's end
     bool begun_ = false, stopping_ = false, persisting_ = false, persist_again_ = false;
     int last_breaker_state_ = HF_BREAKER_CLOSED;
-    supervise::timer_handle status_timer_, health_timer_, connect_timer_, stop_timer_;
+    supervise::timer_handle status_timer_, health_timer_, connect_timer_, move_timer_, stop_timer_;
 };
 
 }  // namespace holdfast::servers

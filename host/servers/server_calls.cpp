@@ -92,7 +92,8 @@ void server_actor::on_done(link& l, mcp::out::done d) {
                 context_->report.notify_admins("warning", "calls of " + record_->name + " fail; its breaker is open", {{"mcp_name", record_->name}});
         }
     }
-    const bool connected = !l.machine.is_over() && status_.state.now == status::healthy;
+    // One that drains says nothing about the connection that serves.
+    const bool connected = &l == link_.get() && !l.machine.is_over() && status_.state.now == status::healthy;
     job->finish(std::move(d.outcome));
     if (!connected || !sample || outcome == HF_OUTCOME_DROPPED) return;
     observe(false, ok, ok ? HF_FAULT_NONE : HF_FAULT_REMOTE, d.took);

@@ -9,7 +9,7 @@ constexpr milliseconds machine_slop{1};
 
 void server_actor::connect(std::uint32_t number) {
     if (!status_.state.attempting || stopping_ || (link_ && link_->wire)) return;  // decided otherwise meanwhile
-    if (!leaving_.empty() && !spec_->http) {
+    if (!leaving_.empty() && !spec_->http && !next_) {
         connect_waits_ = true;  // the old process may still hold files and ports
         return;
     }
@@ -23,12 +23,16 @@ void server_actor::connect(std::uint32_t number) {
         return feed_status(ev::refused{p->retry_after});
     }
     attempt_permit_ = p->generation;
-    auto transport = resolve_transport();
-    if (!transport) return attempt_failed(transport.error());
-    ++record_->starts;
-    auto opened = open_link(std::move(*transport));
-    if (!opened) return attempt_failed(opened.error());
-    link_ = std::move(*opened);
+    if (next_) {  // it was on its way when the first was lost
+        adopt_next();
+    } else {
+        auto transport = resolve_transport();
+        if (!transport) return attempt_failed(transport.error());
+        ++record_->starts;
+        auto opened = open_link(std::move(*transport));
+        if (!opened) return attempt_failed(opened.error());
+        link_ = std::move(*opened);
+    }
     connect_timer_ = tell_after(spec_->connect_timeout, [this] {
         if (status_.state.attempting && link_ && link_->wire) attempt_failed(not_ready(*link_));
     });
@@ -62,6 +66,8 @@ result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transpor
     options.limits.probe_timeout = spec_->probe_timeout;
     options.limits.idle_timeout = spec_->idle_timeout;
     auto l = std::make_shared<link>(std::move(options));
+    l->table = transport.table;
+    l->instance = transport.self;
     // Reports may come before open() returns; they queue behind this turn.
     auto self = supervise::ref<server_actor>::share(this);
     auto opened = connection::open(std::move(transport), spec_->connection, spec_->stop_grace,
@@ -119,6 +125,9 @@ void server_actor::left(std::uint64_t conn) {
 
 std::shared_ptr<link> server_actor::find_link(std::uint64_t conn) const {
     if (link_ && link_->id == conn) return link_;
+    if (next_ && next_->id == conn) return next_;
+    for (const auto& l : draining_)
+        if (l->id == conn) return l;
     return nullptr;
 }
 
@@ -150,7 +159,9 @@ void server_actor::on_report(std::uint64_t conn, transport_report r) {
 }
 
 void server_actor::link_lost(link& l, const error& why) {
-    if (&l == link_.get()) lost(why);
+    if (&l == link_.get()) return lost(why);
+    if (&l == next_.get()) return move_failed(why);
+    drained(l, why);
 }
 
 void server_actor::lost(const error& why) {
@@ -159,30 +170,41 @@ void server_actor::lost(const error& why) {
     feed_status(ev::lost{std::string(to_string(why.code)) + ": " + why.message});
 }
 
+std::optional<error> server_actor::doubt(const mcp::out::ready& r) const {
+    if (!r.lists->tools.empty() || record_->last_tools == 0) return {};
+    return error{errc::protocol_error, "it came back with 0 tools where there were " + std::to_string(record_->last_tools) +
+                                           "; restart it by hand if that is intended"};
+}
+
 void server_actor::on_ready(link& l, mcp::out::ready r) {
+    if (&l == next_.get()) return on_next_ready(std::move(r));
     if (&l != link_.get() || !status_.state.attempting) return;
-    const std::size_t tools = r.lists->tools.size();
-    // H3: it answers, but is it the server it was?
-    if (tools == 0 && record_->last_tools > 0)
-        return attempt_failed({errc::protocol_error, "it came back with 0 tools where there were " + std::to_string(record_->last_tools) +
-                                                         "; restart it by hand if that is intended"});
+    if (auto wrong = doubt(r)) return attempt_failed(*wrong);
     connect_timer_.cancel();
-    if (record_->last_tools != 0 && tools != record_->last_tools)
-        server_log(false, "it came back with " + std::to_string(tools) + " tools, before: " + std::to_string(record_->last_tools));
-    record_->last_tools = tools;
-    record_->known_era = r.who.detected;
+    move_failures_ = 0;
     if (attempt_permit_) breaker_->report(*attempt_permit_, HF_OUTCOME_SUCCESS, now() - attempt_began_, now());
     attempt_permit_.reset();
-    health_->reset(now());
-    observe(true, true, HF_FAULT_NONE, now() - attempt_began_);
-    last_check_ = rt().clock().wall();
-    part_ = make_part(record_->name, *r.lists);
+    accept(r, now() - attempt_began_);
     feed_status(ev::attempt_ok{});
     if (status_.state.now != status::healthy) return;
     record_->set_part(part_);
     context_->catalogue_changed();
     publish();
     follow_verdict();
+    consider_move();  // an attempt that began before its transport was replaced has ended on the old generation
+}
+
+/// What the connection offers is what the server offers from now on.
+void server_actor::accept(const mcp::out::ready& r, nanoseconds took) {
+    const std::size_t tools = r.lists->tools.size();
+    if (record_->last_tools != 0 && tools != record_->last_tools)
+        server_log(false, "it came back with " + std::to_string(tools) + " tools, before: " + std::to_string(record_->last_tools));
+    record_->last_tools = tools;
+    record_->known_era = r.who.detected;
+    health_->reset(now());
+    observe(true, true, HF_FAULT_NONE, took);
+    last_check_ = rt().clock().wall();
+    part_ = make_part(record_->name, *r.lists);
 }
 
 /// The machine's actions may lead back here (a failed send); those events wait until the actions before them are done.
@@ -192,6 +214,7 @@ void server_actor::feed(std::shared_ptr<link> l, mcp::client_event e) {
     l->machine.on(std::move(e), now(), actions);
     for (auto& a : actions) perform(*l, a);
     arm_machine(*l);
+    if (l->draining && l->machine.pending_calls() == 0) drained(*l, {errc::cancelled, "the server was moved"});
 }
 
 void server_actor::perform(link& l, mcp::client_action& action) {

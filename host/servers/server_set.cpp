@@ -383,6 +383,15 @@ void server_set::cancel(std::uint64_t call) {
     if (a) (void)a.tell_always([call](server_actor& s) { s.cancel(call); });
 }
 
+void server_set::transport_replaced(const std::string& transport_id) {
+    const auto& instance = impl_->context->options.transport_instance;
+    for (const auto& r : impl_->all()) {
+        const std::string name = r->spec()->transport;
+        if (name != transport_id && (!instance || instance(name) != transport_id)) continue;
+        if (auto a = r->actor()) (void)a.tell_always([](server_actor& s) { s.consider_move(); });
+    }
+}
+
 void server_set::on_catalogue_changed(std::function<void()> f) { impl_->board->on_change(std::move(f)); }
 
 }  // namespace holdfast::servers

@@ -46,6 +46,7 @@ struct server_set_options {
     events::bus* bus = nullptr;                      ///< borrowed; outlives the set
     std::shared_ptr<plugins::call_port> store;       ///< hf.store/1; null: statuses do not survive a restart of the host
     named_resolver<hf_transport> transport;
+    std::function<std::string(const std::string& name)> transport_instance;  ///< which plugin instance that is; may be empty [any thread]
     named_resolver<hf_breaker> breaker;
     named_resolver<hf_health> health;
     std::function<void(log_level, const std::string& server, const std::string& line)> log;  ///< may be empty [any thread]
@@ -101,6 +102,12 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
     /// Any other request of the protocol ("prompts/get", "resources/read", "completion/complete"), same rules as call().
     std::uint64_t request(const std::string& server, const std::string& method, json params, milliseconds timeout,
                           tool_call_events events);
+
+    /// The transport of that name (as servers give it, or the plugin instance behind it) has a new generation, which
+    /// options.transport resolves to from now on, while the one before still carries what is connected. Every healthy server
+    /// on it opens a second connection and goes over when that is ready; calls in flight end where they were sent. A stdio
+    /// server is started anew for it, beside the first: the process belongs to the connection. Statuses do not change.
+    void transport_replaced(const std::string& transport_id);
 
     /// Told after every swap of the catalogue (for list_changed towards clients). Replaces the one before. Keep it short.
     void on_catalogue_changed(std::function<void()> f);

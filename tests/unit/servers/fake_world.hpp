@@ -4,131 +4,11 @@
 
 #include <mutex>
 
-#include "holdfast/status.hpp"
+#include "fake_transport.hpp"
 #include "kernel/events/bus.hpp"
-#include "kernel/plugins/pin.hpp"
 #include "servers/server_set.hpp"
 
 namespace holdfast::servers::test {
-
-/// How a fake server behaves. Changed between steps of a test only.
-/// Every function of the fakes begins with it: a crash inside must be traceable to the plugin.
-inline void expect_mark() { EXPECT_GT(plugins::this_thread_slot().depth.load(), 0u) << "a call into a plugin without a crash mark"; }
-
-struct personality {
-    bool dies_at_start = false;    ///< closed instead of opened
-    bool refuses_open = false;     ///< open() itself fails: command not found
-    bool throws = false;           ///< open() and send() leave with an exception
-    bool silent = false;           ///< answers nothing from now on
-    bool legacy = false;
-    int tools = 1;
-    bool answers_calls = true;
-    std::string ask;               ///< a modern question before the result
-    // seen
-    std::vector<double> opened_at;
-    std::vector<json> calls;
-    int open_now = 0, most_open = 0;
-    std::uint64_t conn = 0;
-    hf_transport_sink sink{};
-    std::vector<json> unanswered;
-};
-
-class fake_transport {
-  public:
-    std::map<std::string, personality> servers;
-    supervise::runtime* rt = nullptr;
-    steady_time t0{};
-
-    static fake_transport& at(void* self) { return *static_cast<fake_transport*>(self); }
-    const hf_transport* table() {
-        static constexpr hf_transport t{sizeof(hf_transport), 0, &open, &send, &abandon, &close};
-        return &t;
-    }
-    void say(personality& p, json message) {
-        message["jsonrpc"] = "2.0";
-        const std::string text = dump(message);
-        p.sink.on_message(p.sink.ctx, sdk::bytes(text));
-    }
-    void log(const std::string& name, const std::string& line) {
-        auto& p = servers[name];
-        p.sink.on_log(p.sink.ctx, sdk::str(line));
-    }
-    void kill(const std::string& name, const char* why = "the server was ended by SIGKILL") {
-        auto& p = servers[name];
-        ASSERT_NE(p.conn, 0u);
-        end(p, why);
-    }
-
-  private:
-    static void end(personality& p, const char* why) {
-        p.conn = 0;
-        --p.open_now;
-        hf_error err = sdk::empty_error();
-        if (why) sdk::fill(&err, HF_E_TRANSPORT, why);
-        p.sink.on_closed(p.sink.ctx, why ? &err : nullptr);
-    }
-    static std::int32_t open(void* self, std::uint64_t conn, hf_bytes config, const hf_transport_sink* sink, hf_error* err) {
-        expect_mark();
-        auto& t = at(self);
-        auto parsed = parse_json(sdk::view(config));
-        personality& p = t.servers[string_or(*parsed, "name")];
-        p.opened_at.push_back(std::chrono::duration<double>(t.rt->now() - t.t0).count());
-        if (p.throws) throw std::runtime_error("the transport broke");
-        if (p.refuses_open) return sdk::fill(err, HF_E_COMMAND_NOT_FOUND, "there is no program 'nothing'");
-        p.sink = *sink;
-        p.conn = conn;
-        p.most_open = std::max(p.most_open, ++p.open_now);
-        if (p.dies_at_start) {
-            end(p, "the server exited with status 1 after 2 ms");
-            return HF_OK;
-        }
-        const std::string info = "{\"pid\":1}";
-        p.sink.on_open(p.sink.ctx, sdk::bytes(info));
-        return HF_OK;
-    }
-    static std::int32_t send(void* self, std::uint64_t conn, hf_bytes bytes, hf_error* err) {
-        expect_mark();
-        auto& t = at(self);
-        for (auto& [name, p] : t.servers)
-            if (p.conn == conn) {
-                if (p.throws) throw std::runtime_error("the transport broke");
-                t.answer(p, *parse_json(sdk::view(bytes)));
-                return HF_OK;
-            }
-        return sdk::fill(err, HF_E_NOT_FOUND, "closed");
-    }
-    static void abandon(void*, std::uint64_t, hf_bytes) { expect_mark(); }
-    static void close(void* self, std::uint64_t conn, std::int64_t) {
-        expect_mark();
-        for (auto& [name, p] : at(self).servers)
-            if (p.conn == conn) return end(p, nullptr);
-    }
-    void answer(personality& p, const json& m) {
-        const std::string method = string_or(m, "method");
-        if (!m.contains("id")) return;
-        if (method == "tools/call") p.calls.push_back(m);
-        if (p.silent || (method == "tools/call" && !p.answers_calls)) {
-            p.unanswered.push_back(m);
-            return;
-        }
-        const auto reply = [&](json r) { say(p, {{"id", m["id"]}, {"result", std::move(r)}}); };
-        if (method == "server/discover") {
-            if (p.legacy) return say(p, {{"id", m["id"]}, {"error", {{"code", -32601}, {"message", "?"}}}});
-            return reply({{"supportedVersions", {"2026-07-28"}}, {"capabilities", {{"tools", json::object()}}}});
-        }
-        if (method == "initialize") return reply({{"protocolVersion", "2025-11-25"}, {"capabilities", {{"tools", json::object()}}}});
-        if (method == "tools/list") {
-            json list = json::array();
-            for (int i = 0; i < p.tools; ++i) list.push_back({{"name", "t" + std::to_string(i)}, {"inputSchema", {{"type", "object"}}}});
-            return reply({{"tools", list}});
-        }
-        if (method == "tools/call" && !p.ask.empty() && !m["params"].contains("inputResponses"))
-            return reply({{"resultType", "input_required"}, {"inputRequests", {{p.ask, {{"method", "elicitation/create"}, {"params", {{"message", "?"}}}}}}}});
-        if (method == "tools/call")
-            return reply({{"content", json::array({{{"type", "text"}, {"text", dump(m["params"])}}})}});
-        reply(json::object());
-    }
-};
 
 struct fake_breaker {
     bool refuse = false, throws = false;
@@ -246,8 +126,9 @@ struct world {
         o.random_seed = 1;
         o.transport = [this](const std::string& name) -> result<plugins::bound<hf_transport>> {
             if (name != "fake") return fail(errc::not_found, "no plugin '" + name + "'");
-            return plugins::bound<hf_transport>{transport.table(), &transport, {}};
+            return transport.resolve();
         };
+        o.transport_instance = [](const std::string& name) { return "transport-" + name; };
         o.breaker = [this](const std::string& name) -> result<plugins::bound<hf_breaker>> {
             if (!breaker_there) return fail(errc::not_found, "no plugin '" + name + "'");
             return plugins::bound<hf_breaker>{breaker.table(), &breaker, {}};

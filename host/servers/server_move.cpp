@@ -1,0 +1,136 @@
+// Make before break: when a transport plugin has been replaced, a connected server opens a second connection through the new
+// generation while the first serves; ready, it takes over, and the first one stays for the calls that were sent on it.
+#include "servers/server_actor.hpp"
+
+namespace holdfast::servers {
+namespace {
+constexpr seconds drain_deadline{25};      // the plugin's own generation is stopped after 30 s: closed by us is the better end
+constexpr std::size_t max_draining = 8;    // connections before that still have calls; the next move waits for one to end
+constexpr seconds first_retry{2}, longest_retry{15};
+
+nanoseconds retry_delay(std::uint32_t failures) {
+    supervise::backoff_policy p;
+    p.initial = first_retry;
+    p.cap = longest_retry;
+    return supervise::base_delay(p, failures);
+}
+}  // namespace
+
+std::string server_actor::transport_name() const {
+    const auto& name = context_->options.transport_instance;
+    return name ? name(spec_->transport) : spec_->transport;
+}
+
+/// Called whenever there may be a newer generation. A move under way looks again at its end, so replacements coalesce.
+void server_actor::consider_move() {
+    if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_ || move_asked_) return;
+    move_timer_.cancel();
+    auto transport = resolve_transport();
+    if (!transport) return move_failed(transport.error());
+    if (link_->is_through(*transport)) return;
+    move_asked_ = true;
+    auto self = supervise::ref<server_actor>::share(this);
+    context_->moves.ask([self](move_gate::permit p) {
+        // When the actor has ended the message is dropped and the permit with it.
+        (void)self.tell_always([p = std::move(p)](server_actor& a) mutable { a.begin_move(std::move(p)); });
+    });
+}
+
+void server_actor::begin_move(move_gate::permit permit) {
+    move_asked_ = false;
+    if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_) return;
+    if (draining_.size() >= max_draining) return;  // drained() looks again
+    auto transport = resolve_transport();
+    if (!transport) return move_failed(transport.error());
+    if (link_->is_through(*transport)) return;
+    server_log(false, "moving to a new generation of " + transport_name());
+    move_began_ = now();
+    auto opened = open_link(std::move(*transport));
+    if (!opened) return move_failed(opened.error());
+    next_ = std::move(*opened);
+    move_permit_ = std::move(permit);
+    move_timer_ = tell_after(spec_->connect_timeout, [this] {
+        if (next_) move_failed(not_ready(*next_));
+    });
+}
+
+void server_actor::move_failed(const error& why) {
+    move_timer_.cancel();
+    move_permit_.reset();
+    if (auto l = std::move(next_)) close_link(std::move(l), why);
+    if (stopping_ || status_.state.now != status::healthy) return;  // recovery opens its own
+    const nanoseconds delay = retry_delay(++move_failures_);
+    server_log(true, "it could not be moved to the new generation of " + transport_name() + ": " + why.message + "; the old connection goes on, next attempt in " +
+                         std::to_string(std::chrono::ceil<seconds>(delay).count()) + " s");
+    move_timer_ = tell_after(delay, [this] { consider_move(); });
+}
+
+void server_actor::on_next_ready(mcp::out::ready r) {
+    if (auto wrong = doubt(r)) return move_failed(*wrong);
+    if (status_.state.attempting) {  // the first one was lost meanwhile, and connect() has not come yet or waits for its process
+        attempt_began_ = move_began_;
+        adopt_next();
+        return on_ready(*link_, std::move(r));
+    }
+    if (status_.state.now != status::healthy) return move_failed({errc::cancelled, "it is no longer wanted"});
+    auto old = std::exchange(link_, std::move(next_));
+    move_timer_.cancel();
+    move_permit_.reset();
+    move_failures_ = 0;
+    probe_ = 0;  // one under way was about the old connection
+    const auto before = part_;
+    accept(r, now() - move_began_);
+    if (*part_ != *before) {
+        record_->set_part(part_);
+        context_->catalogue_changed();
+    }
+    drain(std::move(old));
+    server_log(false, "moved to the new generation of " + transport_name());
+    publish();
+    follow_verdict();
+    consider_move();
+}
+
+/// The second connection becomes that of the attempt under way.
+void server_actor::adopt_next() {
+    move_timer_.cancel();
+    move_permit_.reset();
+    link_ = std::move(next_);
+    ++record_->starts;
+}
+
+void server_actor::drain(std::shared_ptr<link> old) {
+    old->draining = true;
+    draining_.push_back(old);
+    if (old->machine.pending_calls() == 0) return drained(*old, {errc::cancelled, "the server was moved"});
+    old->deadline = tell_after(drain_deadline, [this, conn = old->id] {
+        const auto l = find_link(conn);
+        if (!l || !l->draining) return;
+        server_log(true, std::to_string(l->machine.pending_calls()) + " calls on the connection before did not end in time; they are given up");
+        drained(*l, {errc::transport_lost, "the server was moved to a new generation of its transport, and the call did not end within " +
+                                               std::to_string(drain_deadline.count()) + " s"});
+    });
+}
+
+/// Its last call has ended, or its time, or its transport.
+void server_actor::drained(link& l, const error& why) {
+    const auto it = std::find_if(draining_.begin(), draining_.end(), [&](const auto& d) { return d.get() == &l; });
+    if (it == draining_.end()) return;
+    const bool full = draining_.size() >= max_draining;
+    auto old = std::move(*it);
+    draining_.erase(it);
+    old->deadline.cancel();
+    close_link(std::move(old), why);
+    if (full) consider_move();
+}
+
+/// Nothing of a move stays: the second connection and those that drain are closed like the first.
+void server_actor::end_move(const error& why) {
+    move_timer_.cancel();
+    move_permit_.reset();
+    move_failures_ = 0;
+    if (auto l = std::move(next_)) close_link(std::move(l), why);
+    while (!draining_.empty()) drained(*draining_.back(), why);
+}
+
+}  // namespace holdfast::servers
