@@ -6,6 +6,7 @@
 #include "holdfast/ext/ui.h"
 #include "kernel/core/nearest.hpp"
 #include "kernel/plugins/call_port.hpp"
+#include "kernel/plugins/handover.hpp"
 
 namespace holdfast::app {
 namespace {
@@ -82,15 +83,6 @@ json ask_ui(plugins::plugin_set& set, const std::string& id, int32_t (*hf_ui::*q
     if (rc != HF_OK) return nullptr;
     auto parsed = parse_json(out.text());
     return parsed ? *parsed : json();
-}
-
-/// hf_ui.import_state of the one that takes over; runs between its init and its start.
-result<void> import_state(const void* table, void* self, const std::string& state) {
-    const auto* ui = static_cast<const hf_ui*>(table);
-    hf_error err{};
-    err.size = sizeof err;
-    if (!ui->import_state || ui->import_state(self, {state.data(), state.size()}, &err) == HF_OK) return {};
-    return fail(errc::plugin_failed, std::string("it cannot take over: ") + err.message);
 }
 
 }  // namespace
@@ -210,7 +202,7 @@ void plugin_board::start(const std::string& id, json handover, done finished) {
     if (w->start == start_mode::disabled)
         return finished(fail(errc::forbidden, "plugin '" + id + "' is disabled in the configuration: set \"start\" to auto or on_demand"));
     plugins::start_hook import;
-    if (handover.is_object()) import = {HF_EXT_UI, [text = dump(handover)](const void* table, void* self) { return import_state(table, self, text); }};
+    if (handover.is_object()) import = {HF_EXT_UI, [text = dump(handover)](const void* table, void* self) { return plugins::import_state(*static_cast<const hf_ui*>(table), self, text); }};
     if (!set_->info(id)) return set_->add(w->spec, std::move(finished), std::move(import));
     set_->start(id, std::move(finished), std::move(import));
 }

@@ -9,6 +9,8 @@ namespace holdfast::plugins {
 namespace {
 
 constexpr std::size_t max_waiting_chunks = 4096;         // a plugin that streams from several threads at once, against the rule
+constexpr auto replacement_patience = std::chrono::seconds(30);
+constexpr auto replacement_poll = milliseconds(2);
 constexpr auto cancel_grace = milliseconds(2000);        // then a cancelled call is completed for the plugin
 
 std::atomic<std::uint64_t> late{0};
@@ -26,7 +28,7 @@ struct call_state : std::enable_shared_from_this<call_state> {
     bool delivering = false;
     std::function<void()> cancel;  // asks the plugin; holds the lease
     end_watch watch;
-    supervise::timer_handle deadline, grace;
+    supervise::timer_handle deadline, grace, retry;
 };
 
 /// What a plugin holds of a call is a number, so that an answer after the end of the call meets nothing.
@@ -92,6 +94,7 @@ void deliver(const std::shared_ptr<call_state>& c) {
         auto watch = std::move(c->watch);
         auto deadline = std::move(c->deadline);
         auto grace = std::move(c->grace);
+        auto retry = std::move(c->retry);
         lock.unlock();
         cancel = nullptr;  // the lease goes before the caller learns the end
         try {
@@ -164,8 +167,6 @@ class table_port final : public call_port {
 
     std::uint64_t submit(std::string method, json request, milliseconds timeout, on_chunk chunk, on_done done) override {
         const auto id = next_call_id();
-        auto b = resolve_();
-        if (!b) return done(tl::unexpected<error>(b.error())), id;
         if (in_flight_->fetch_add(1) >= max_calls_per_port) {
             in_flight_->fetch_sub(1);
             return done(fail(errc::overloaded, "plugin '" + name_ + "' has " + std::to_string(max_calls_per_port) + " calls under way")), id;
@@ -178,44 +179,20 @@ class table_port final : public call_port {
             n->fetch_sub(1);
             done(std::move(r));
         };
-        c->cancel = [b = *b, id] { invoke(b, [&](const Table& t, void* self) { t.cancel(self, id); }); };
         calls().add(c);
-        {
+        const auto now = std::chrono::steady_clock::now();
+        if (timeout.count() > 0) {
             std::lock_guard lock(c->mutex);
-            if (timeout.count() > 0)
-                c->deadline = rt_.after(timeout, [weak = std::weak_ptr(c), timeout] {
-                    auto late_call = weak.lock();
-                    if (!late_call) return;
-                    auto ask = cancel_of(late_call);
-                    complete(late_call, fail(errc::timeout, "plugin '" + late_call->name + "' did not answer within " + std::to_string(timeout.count()) + " ms"));
-                    if (ask) ask();  // it may stop working on what nobody waits for
-                });
+            c->deadline = rt_.after(timeout, [weak = std::weak_ptr(c), timeout] {
+                auto late_call = weak.lock();
+                if (!late_call) return;
+                auto ask = cancel_of(late_call);
+                complete(late_call, fail(errc::timeout, "plugin '" + late_call->name + "' did not answer within " + std::to_string(timeout.count()) + " ms"));
+                if (ask) ask();  // it may stop working on what nobody waits for
+            });
         }
-        // Fires at once when the instance has ended between resolve and here: outside the lock.
-        end_watch watch(b->lease, [weak = std::weak_ptr(c)](const std::string& why) {
-            if (auto lost = weak.lock()) complete(lost, fail(errc::plugin_failed, "plugin '" + lost->name + "' ended before it answered: " + why));
-        });
-        {
-            std::lock_guard lock(c->mutex);
-            if (!c->final) c->watch = std::move(watch);
-        }
-
-        const std::string text = dump(request);
-        hf_call call{};
-        call.size = sizeof call;
-        call.id = id;
-        call.deadline_ns = timeout.count() > 0 ? (std::chrono::steady_clock::now() + timeout).time_since_epoch().count() : 0;
-        call.method = as_str(method);
-        call.request = as_bytes(text);
-        call.on_chunk = from_plugin_chunk;
-        call.on_done = from_plugin_done;
-        hf_error err = empty_hf_error();
-        const std::int32_t rc = invoke(*b, [&](const Table& t, void* self) { return t.submit(self, &call, &err); });
-        if (rc < 0) {
-            // A plugin that answered and then returned an error has broken the rule; its answer counts.
-            if (calls().find(id)) complete(c, tl::unexpected<error>(from_abi(rc, &err)));
-            else late.fetch_add(1, std::memory_order_relaxed);
-        }
+        outgoing out{resolve_, &rt_, std::move(method), dump(request), timeout.count() > 0 ? (now + timeout).time_since_epoch().count() : 0, now + replacement_patience};
+        send(c, std::move(out));
         return id;
     }
 
@@ -234,6 +211,57 @@ class table_port final : public call_port {
     }
 
   private:
+    struct outgoing {
+        resolver<Table> resolve;
+        supervise::runtime* rt;
+        std::string method, request;
+        std::int64_t deadline_ns;
+        std::chrono::steady_clock::time_point give_up;  // waiting for a version that takes over
+    };
+
+    static void send(const std::shared_ptr<call_state>& c, outgoing out) {
+        auto b = out.resolve();
+        if (!b) {
+            // One version has stopped and the next is starting: a matter of milliseconds, and no reason to fail.
+            if (b.error().code != errc::restarting || std::chrono::steady_clock::now() > out.give_up) return complete(c, tl::unexpected<error>(b.error()));
+            std::lock_guard lock(c->mutex);
+            if (!c->final)
+                c->retry = out.rt->after(replacement_poll, [weak = std::weak_ptr(c), out]() mutable {
+                    if (auto waiting = weak.lock()) send(waiting, std::move(out));
+                });
+            return;
+        }
+        {
+            std::lock_guard lock(c->mutex);
+            if (c->final) return;
+            c->cancel = [b = *b, id = c->id] { invoke(b, [&](const Table& t, void* self) { t.cancel(self, id); }); };
+        }
+        // Fires at once when the instance has ended between resolve and here: outside the lock.
+        end_watch watch(b->lease, [weak = std::weak_ptr(c)](const std::string& why) {
+            if (auto lost = weak.lock()) complete(lost, fail(errc::plugin_failed, "plugin '" + lost->name + "' ended before it answered: " + why));
+        });
+        {
+            std::lock_guard lock(c->mutex);
+            if (!c->final) c->watch = std::move(watch);
+        }
+
+        hf_call call{};
+        call.size = sizeof call;
+        call.id = c->id;
+        call.deadline_ns = out.deadline_ns;
+        call.method = as_str(out.method);
+        call.request = as_bytes(out.request);
+        call.on_chunk = from_plugin_chunk;
+        call.on_done = from_plugin_done;
+        hf_error err = empty_hf_error();
+        const std::int32_t rc = invoke(*b, [&](const Table& t, void* self) { return t.submit(self, &call, &err); });
+        if (rc < 0) {
+            // A plugin that answered and then returned an error has broken the rule; its answer counts.
+            if (calls().find(c->id)) complete(c, tl::unexpected<error>(from_abi(rc, &err)));
+            else late.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+
     static std::function<void()> cancel_of(const std::shared_ptr<call_state>& c) {
         std::lock_guard lock(c->mutex);
         return c->cancel;

@@ -20,23 +20,36 @@ std::string_view to_string(step s) noexcept {
 
 void instance_machine::on(const any_instance_event& event, actions& out) {
     if (finished_) return;
-    if (std::holds_alternative<instance_event::begin>(event)) {
+    if (const auto* begin = std::get_if<instance_event::begin>(&event)) {
         if (begun_) return;
         begun_ = true;
+        hold_ = begin->hold;
         if (stop_asked_) return finish(out);
         run(step::verify, out);
+    } else if (std::holds_alternative<instance_event::go>(event)) {
+        hold_ = false;
+        if (std::exchange(held_, false)) run(step::start, out);
     } else if (const auto* done = std::get_if<instance_event::step_done>(&event)) {
         step_done(*done, out);
     } else if (std::holds_alternative<instance_event::stop_asked>(event)) {
         if (stop_asked_) return;
         stop_asked_ = true;
         if (!begun_) return finish(out);
+        if (std::exchange(held_, false)) return unwind(out);
+        if (draining_) return quiesce(out);
         if (phase_ == instance_phase::active && !unwinding_) {
             out.push_back(instance_action::withdraw{"it is being stopped"});
             move(instance_phase::quiescing, {}, out);
             run(step::quiesce, out);
         }
         // else: a step is under way and what follows it looks at ending()
+    } else if (std::holds_alternative<instance_event::retired>(event)) {
+        if (stop_asked_ || draining_) return;
+        if (phase_ != instance_phase::active || unwinding_) return on(instance_event::stop_asked{}, out);
+        out.push_back(instance_action::withdraw{"another version serves in its place"});
+        move(instance_phase::quiescing, {}, out);
+        draining_ = true;
+        out.push_back(instance_action::await_leases{true});
     } else if (const auto* crash = std::get_if<instance_event::crashed>(&event)) {
         if (!begun_ || unwinding_) return;  // on its way out already: the first reason stands
         if (fault_.empty()) fault_ = crash->why.empty() ? "crashed"s : crash->why;
@@ -44,7 +57,12 @@ void instance_machine::on(const any_instance_event& event, actions& out) {
             out.push_back(instance_action::withdraw{fault_});
             move(instance_phase::failed, fault_, out);
             if (!running_) unwind(out);
+        } else if (held_ || draining_) {
+            held_ = draining_ = false;
+            unwind(out);
         }
+    } else if (draining_ && (std::holds_alternative<instance_event::leases_gone>(event) || std::holds_alternative<instance_event::leases_late>(event))) {
+        quiesce(out);
     } else if (std::holds_alternative<instance_event::leases_gone>(event)) {
         if (!awaiting_leases_) return;
         awaiting_leases_ = false;
@@ -104,12 +122,16 @@ void instance_machine::advance(step done, actions& out) {
             was_ready_ = published_ = true;
             out.push_back(instance_action::publish{});  // before it is said: whoever hears "active" can resolve
             move(instance_phase::active, {}, out);
-            out.push_back(instance_action::ready{});
             return;
         }
         if (done != step::start) move(reached[static_cast<std::size_t>(done)], {}, out);
     }
     if (ending()) return unwind(out);
+    if (done == step::init && hold_) {
+        held_ = true;
+        out.push_back(instance_action::held{});
+        return;
+    }
     run(static_cast<step>(static_cast<int>(done) + 1), out);
 }
 
@@ -118,6 +140,12 @@ void instance_machine::run(step s, actions& out) {
     if (s == step::start) need_stop_ = true;
     running_ = s;
     out.push_back(instance_action::run{s});
+}
+
+void instance_machine::quiesce(actions& out) {
+    draining_ = false;
+    stop_asked_ = true;
+    run(step::quiesce, out);
 }
 
 void instance_machine::move(instance_phase to, std::string reason, actions& out) {

@@ -40,24 +40,26 @@ enum class step_outcome : std::uint8_t {
 };
 
 namespace instance_event {
-struct begin {};
+struct begin { bool hold = false; };  ///< hold: waits after init for go
+struct go {};                         ///< a held one may start
 struct step_done { instance_step step; step_outcome outcome = step_outcome::ok; std::string why; };
 struct stop_asked {};
+struct retired {};                    ///< another one serves in its place: ends like stop_asked, but only when nobody uses it any more
 struct crashed { std::string why; };  ///< an exception in a call or callback, or workers that failed too often
 struct leases_gone {};                ///< nobody uses an interface any more
 struct leases_late {};                ///< somebody still does, at the deadline
 struct kill {};                       ///< the supervisor's patience is over
 }  // namespace instance_event
-using any_instance_event = std::variant<instance_event::begin, instance_event::step_done, instance_event::stop_asked, instance_event::crashed,
-                                        instance_event::leases_gone, instance_event::leases_late, instance_event::kill>;
+using any_instance_event = std::variant<instance_event::begin, instance_event::go, instance_event::step_done, instance_event::stop_asked, instance_event::retired,
+                                        instance_event::crashed, instance_event::leases_gone, instance_event::leases_late, instance_event::kill>;
 
 namespace instance_action {
 struct run { instance_step step; };
 struct publish {};                      ///< resolvers answer with it from now on
 struct withdraw { std::string why; };   ///< they do not any more; calls in flight are completed for the plugin when it has stopped
 struct end_calls { std::string why; };  ///< complete what is still pending
-struct await_leases {};
-struct ready {};                        ///< tell the supervisor that it runs
+struct await_leases { bool draining = false; };  ///< draining: for as long as work under way may take
+struct held {};                         ///< initialised, and waiting for go
 struct defer_destroy {};                ///< destroy when the last lease is gone, whenever that is
 struct abandon {};                      ///< never destroy, never unload: a thread may still be inside
 struct moved { instance_phase from, to; std::string reason; };
@@ -65,7 +67,7 @@ struct moved { instance_phase from, to; std::string reason; };
 struct finished { bool was_ready; bool asked; bool hang; std::string why; };
 }  // namespace instance_action
 using any_instance_action = std::variant<instance_action::run, instance_action::publish, instance_action::withdraw, instance_action::end_calls,
-                                         instance_action::await_leases, instance_action::ready, instance_action::defer_destroy,
+                                         instance_action::await_leases, instance_action::held, instance_action::defer_destroy,
                                          instance_action::abandon, instance_action::moved, instance_action::finished>;
 
 /// One incarnation: from its file to its end. Restarts, backoff and quarantine are decided above it (supervisor, plugin_set).
@@ -85,6 +87,7 @@ class instance_machine {
     void move(instance_phase to, std::string reason, actions& out);
     void unwind(actions& out);
     void finish(actions& out);
+    void quiesce(actions& out);
     bool ending() const noexcept { return stop_asked_ || !fault_.empty(); }
 
     instance_phase phase_ = instance_phase::discovered;
@@ -96,6 +99,8 @@ class instance_machine {
     bool need_stop_ = false;     // start was attempted
     bool need_revoke_ = false;   // create was attempted: it may hold host resources
     bool exists_ = false;        // created, not destroyed
+    bool hold_ = false, held_ = false;
+    bool draining_ = false;      // retired, and still in use
     bool awaiting_leases_ = false, unwinding_ = false;
 };
 

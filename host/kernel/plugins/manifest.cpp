@@ -281,6 +281,11 @@ result<manifest> parse_manifest(std::string_view text) {
         if (!strings) return bad(std::string("has \"") + name + "\" that is not an array of strings");
         for (const auto& i : list) to->push_back(i.get<std::string>());
     }
+    // A user interface holds a terminal or a port, and a store its file, unless it says that it can share.
+    const bool alone = m.kind == "ui" || m.kind == "store";
+    const std::string reload = j.contains("reload") && !j["reload"].is_string() ? "?" : string_or(j, "reload", alone ? "exclusive" : "overlap");
+    if (reload != "exclusive" && reload != "overlap") return bad("has \"reload\" that is neither \"overlap\" nor \"exclusive\"");
+    m.exclusive = reload == "exclusive";
     m.check_case = member(j, "check");
     if (!m.check_case.is_null() && !m.check_case.is_object()) return bad("has \"check\" that is not an object");
     m.settings_schema = member(j, "settings");

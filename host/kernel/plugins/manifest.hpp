@@ -22,6 +22,7 @@ struct manifest {
     std::uint32_t abi_min = 0, abi_max = 0;
     std::vector<std::string> interfaces;  ///< "hf.llm/1" …; empty when it does not say
     std::vector<std::string> needs;       ///< host interfaces it cannot do without: "hf.worker/1" …; empty when it does not say
+    bool exclusive = false;               ///< "reload": two of it must never be active at once (a terminal, a file); else a new version overlaps the old one
     json check_case;                      ///< "check": what `plugin check` gives it to work with; may be null
     json settings_schema;                 ///< JSON Schema of "settings"; null = none given, any object will do
     json rules_schema;                    ///< of a policy: JSON Schema of what stands beside "use" in "breaker" or "health"; may be null

@@ -1,16 +1,12 @@
 #include "kernel/plugins/plugin_set.hpp"
 
-#include <deque>
-#include <shared_mutex>
-
 #include "kernel/plugins/detail/files.hpp"
-#include "kernel/plugins/detail/instance_actor.hpp"
-#include "kernel/plugins/loader.hpp"
+#include "kernel/plugins/detail/set_entry.hpp"
 
 namespace holdfast::plugins {
 namespace {
 
-constexpr std::size_t max_warnings = 20;
+constexpr std::size_t max_draining = 8;  // older versions of one plugin that still finish their work
 constexpr milliseconds node_start_deadline{10'000};
 
 bool valid_id(const std::string& id) {
@@ -19,255 +15,6 @@ bool valid_id(const std::string& id) {
 }
 
 }  // namespace
-
-/// One configured plugin, whatever its incarnation.
-struct set_entry final : detail::instance_owner, std::enable_shared_from_this<set_entry> {
-    explicit set_entry(std::weak_ptr<plugin_set::impl> s) : set(std::move(s)) {}
-    const std::weak_ptr<plugin_set::impl> set;
-    const std::shared_ptr<detail::listeners> sockets = std::make_shared<detail::listeners>();  // second owners: its incarnations
-
-    mutable std::mutex mutex;  // guards everything below; leaf: nothing is called while it is held
-    plugin_spec spec;
-    plugin_info info;
-    std::shared_ptr<detail::live_instance> inc;   // published; second owner: its actor
-    std::shared_ptr<const void> lease;          // the set's own
-    supervise::ref<detail::instance_actor> who;
-    std::uint64_t serial = 0;                   // of the newest incarnation: news of older ones is ignored
-    bool wanted = true;                         // should run
-    bool starting_by_hand = true;               // the next start is not a restart
-    bool removed = false;
-    start_hook hook;
-    std::vector<plugin_set::done> waiting;      // for the outcome of the attempt under way
-    supervise::timer_handle quarantine;
-    std::deque<plugin_change> changes;          // to be told
-    bool telling = false;
-
-    void verified(const verified_plugin& v) override;
-    void moved(std::uint64_t from, instance_phase to, const std::string& reason) override;
-    void published(const std::shared_ptr<detail::live_instance>& i) override;
-    void withdrawn(detail::live_instance& i) override;
-    void ended(std::uint64_t from, const instance_action::finished& how, bool refused) override;
-    void warning(const std::string& text) override;
-
-    void move_to(instance_phase to, const std::string& reason);
-    void tell();
-    void answer(result<plugin_info> r);
-    /// for_crashes: until a person releases it; else for the configured time.
-    void quarantine_now(const std::string& why, bool for_crashes = false);
-    plugin_info snapshot() const {
-        std::lock_guard lock(mutex);
-        return info;
-    }
-    std::shared_ptr<detail::live_instance> serving() const {
-        std::lock_guard lock(mutex);
-        return inc;
-    }
-};
-
-struct plugin_set::impl : std::enable_shared_from_this<plugin_set::impl> {
-    plugin_set_options options;
-    std::shared_ptr<detail::service_context> context;
-    std::shared_ptr<loader> files;
-    std::shared_ptr<crash_marks> marks;
-    std::shared_ptr<const discovery> finder;
-
-    mutable std::shared_mutex mutex;  // guards the lists; leaf
-    std::vector<std::shared_ptr<set_entry>> order;
-    std::unordered_map<std::string, std::shared_ptr<set_entry>> by_id;
-    std::map<std::pair<std::string, std::string>, std::shared_ptr<call_gate>> gates;
-    supervise::ref<supervise::supervisor> sup;
-
-    std::shared_ptr<set_entry> find(const std::string& id) const {
-        std::shared_lock lock(mutex);
-        auto it = by_id.find(id);
-        return it == by_id.end() ? nullptr : it->second;
-    }
-    supervise::ref<supervise::supervisor> node_ref() const {
-        std::shared_lock lock(mutex);
-        return sup;
-    }
-    std::shared_ptr<call_gate> gate(const std::string& id, const std::string& ext) {
-        std::unique_lock lock(mutex);
-        auto& g = gates[{id, ext}];
-        if (!g) g = std::make_shared<call_gate>();
-        return g;
-    }
-
-    supervise::child_spec child_of(const std::shared_ptr<set_entry>& e);
-    void launch(const std::shared_ptr<set_entry>& e);
-    void begin(const std::shared_ptr<set_entry>& e, plugin_set::done finished);
-    void halt(const std::shared_ptr<set_entry>& e, unique_function<void()> then);
-    void forget_child(const std::shared_ptr<set_entry>& e, unique_function<void()> then);
-    void on_node(supervise::ref<supervise::supervisor> s);
-    void on_report(const supervise::supervision_report& r);
-    void on_crash(crash_report r, std::shared_ptr<const private_copy> copy);
-    std::string release_words(const std::string& id) const {
-        std::string out = options.release_command;
-        if (const auto at = out.find('%'); at != std::string::npos) out.replace(at, 1, id);
-        return out;
-    }
-};
-
-// ---- what an incarnation tells
-
-void set_entry::verified(const verified_plugin& v) {
-    std::lock_guard lock(mutex);
-    info.path = v.path;
-    info.kind = v.about.kind;
-    info.version = v.about.version;
-    info.description = v.about.description;
-    info.interfaces = v.about.interfaces;
-    info.sha256 = v.sha256;
-}
-
-void set_entry::moved(std::uint64_t from, instance_phase to, const std::string& reason) {
-    {
-        std::lock_guard lock(mutex);
-        if (from != serial) return;
-    }
-    if (to == instance_phase::active) sockets->settle(from);
-    move_to(to, reason);
-    if (to == instance_phase::active) answer(snapshot());
-}
-
-void set_entry::move_to(instance_phase to, const std::string& reason) {
-    auto s = set.lock();
-    {
-        std::lock_guard lock(mutex);
-        if (info.phase == to && info.reason == reason) return;
-        const auto before = std::exchange(info.phase, to);
-        info.reason = reason;
-        if (to != instance_phase::quarantined) info.lift.clear(), info.quarantined_until.reset();
-        info.active_since.reset();
-        if (to == instance_phase::active && s) info.active_since = s->options.rt->clock().wall();
-        changes.push_back({info, before});
-        if (telling) return;
-        telling = true;
-    }
-    tell();
-}
-
-/// One change at a time and in order, without a lock held.
-void set_entry::tell() {
-    auto s = set.lock();
-    for (;;) {
-        std::unique_lock lock(mutex);
-        if (changes.empty()) {
-            telling = false;
-            return;
-        }
-        auto change = std::move(changes.front());
-        changes.pop_front();
-        lock.unlock();
-        if (!s) continue;
-        try {
-            const bool bad = change.now.phase == instance_phase::failed || change.now.phase == instance_phase::quarantined;
-            const bool note = bad || change.now.phase == instance_phase::active || change.now.phase == instance_phase::stopped;
-            if (note)
-                s->context->write_log(bad ? HF_LOG_ERROR : HF_LOG_INFO, change.now.id, "plugin " + std::string(to_string(change.now.phase)) + (change.now.reason.empty() ? "" : ": " + change.now.reason));
-            if (auto* m = s->options.metrics) {
-                m->set("holdfast_plugin_active", {{"plugin", change.now.id}}, change.now.phase == instance_phase::active ? 1 : 0);
-                if (change.now.phase == instance_phase::failed) m->add("holdfast_plugin_failures_total", {{"plugin", change.now.id}});
-            }
-            if (s->options.on_change) s->options.on_change(change);
-        } catch (...) {  // whoever listens must not stop the plugins
-        }
-    }
-}
-
-void set_entry::answer(result<plugin_info> r) {
-    std::vector<plugin_set::done> all;
-    {
-        std::lock_guard lock(mutex);
-        all.swap(waiting);
-    }
-    for (auto& f : all)
-        if (f) f(r);
-}
-
-void set_entry::published(const std::shared_ptr<detail::live_instance>& i) {
-    auto s = set.lock();
-    if (!s) return;
-    auto l = i->lease();
-    {
-        std::lock_guard lock(mutex);
-        inc = i;
-        lease = std::move(l);
-        info.pid = i->apart ? i->apart->pid() : 0;
-        info.sandbox = i->apart ? i->apart->sandbox_level() : json();
-    }
-    for (const auto& b : i->interfaces) s->gate(info.id, b->ext)->current.store(&b->at, std::memory_order_release);
-}
-
-void set_entry::withdrawn(detail::live_instance& i) {
-    std::shared_ptr<detail::live_instance> gone;  // both released outside the lock
-    std::shared_ptr<const void> last;
-    if (auto s = set.lock())
-        for (const auto& b : i.interfaces) {
-            const binding* mine = &b->at;
-            s->gate(i.id(), b->ext)->current.compare_exchange_strong(mine, nullptr);
-        }
-    std::lock_guard lock(mutex);
-    if (inc.get() != &i) return;
-    gone = std::move(inc);
-    last = std::move(lease);
-    info.pid = 0;
-}
-
-void set_entry::ended(std::uint64_t from, const instance_action::finished& how, bool refused) {
-    bool again = false;
-    {
-        std::lock_guard lock(mutex);
-        if (from != serial) return;
-        who = {};
-        again = spec.supervision.restart != supervise::restart_type::temporary && wanted && !removed;
-    }
-    if (how.asked) return answer(fail(errc::cancelled, "it was stopped before it was active"));
-    if (how.hang) {
-        quarantine_now(how.why);
-        return answer(fail(errc::timeout, how.why));
-    }
-    if (again && !refused) move_to(instance_phase::backoff, how.why);
-    else sockets->close();  // nobody comes to accept
-    answer(fail(refused ? errc::plugin_refused : errc::plugin_failed, how.why));
-}
-
-void set_entry::warning(const std::string& text) {
-    {
-        std::lock_guard lock(mutex);
-        info.warnings.push_back(text);
-        if (info.warnings.size() > max_warnings) info.warnings.erase(info.warnings.begin());
-    }
-    if (auto s = set.lock()) s->context->write_log(HF_LOG_WARN, snapshot().id, text);
-}
-
-void set_entry::quarantine_now(const std::string& why, bool for_crashes) {
-    auto s = set.lock();
-    if (!s) return;
-    const auto after = for_crashes ? milliseconds(0) : s->options.quarantine_for;
-    {
-        std::lock_guard lock(mutex);
-        if (removed) return;
-        info.lift = for_crashes ? s->options.release_command : s->options.lift_command;
-        if (const auto at = info.lift.find('%'); at != std::string::npos) info.lift.replace(at, 1, info.id);
-        info.quarantined_until.reset();
-        if (after.count() > 0) {
-            info.quarantined_until = s->options.rt->clock().wall() + after;
-            quarantine = s->options.rt->after(after, [weak = weak_from_this()] {
-                auto me = weak.lock();
-                auto set_now = me ? me->set.lock() : nullptr;
-                if (!set_now || me->snapshot().phase != instance_phase::quarantined) return;
-                {
-                    std::lock_guard lock(me->mutex);
-                    if (!me->wanted) return;
-                }
-                set_now->begin(me, {});
-            });
-        }
-    }
-    sockets->close();
-    move_to(instance_phase::quarantined, why);
-}
 
 // ---- starting and stopping
 
@@ -287,7 +34,8 @@ supervise::child_spec plugin_set::impl::child_of(const std::shared_ptr<set_entry
     c.start = [weak = weak_from_this(), e](supervise::child_context ctx) {
         auto set = weak.lock();
         if (!set) return ctx.failed({errc::unavailable, "the plugin set is gone"});
-        detail::instance_deps deps{set->context, set->files, set->marks, set->finder, set->options.validate, set->options.reports, e, {}, {}, e->sockets};
+        auto place = std::make_shared<detail::instance_child>(ctx);
+        auto deps = set->deps_for(e);
         plugin_spec spec;
         {
             std::lock_guard inner(e->mutex);
@@ -298,12 +46,14 @@ supervise::child_spec plugin_set::impl::child_of(const std::shared_ptr<set_entry
                 spec.isolation = e->info.isolation = isolation_mode::process;
                 e->info.isolated_because = "it crashed the host: " + set->options.history->record(spec.id).last + "; '" + set->release_words(spec.id) + "' lets it back";
             }
+            deps.proven = e->kept;
+            e->place = place;
             deps.before_start = std::exchange(e->hook, {});
             ++e->info.incarnation;
             if (!std::exchange(e->starting_by_hand, false)) ++e->info.restarts;
         }
-        if (auto node = set->node_ref()) deps.path = node->path() + "/" + spec.id;
-        auto who = supervise::make_actor<detail::instance_actor>(ctx.rt(), std::move(spec), std::move(deps), ctx);
+        auto who = supervise::make_actor<detail::instance_actor>(ctx.rt(), std::move(spec), std::move(deps), place);
+        (void)place->enter(who, true);
         {
             std::lock_guard inner(e->mutex);
             e->serial = who->serial();
@@ -312,10 +62,24 @@ supervise::child_spec plugin_set::impl::child_of(const std::shared_ptr<set_entry
         e->move_to(instance_phase::discovered, {});
         // Running for the supervisor from now on: so that a first start that fails is tried again like any other (a database that
         // is not up yet). The start has deadlines of its own, per step.
-        ctx.started(std::make_shared<detail::instance_child>(who));
+        ctx.started(place);
         who->start(nullptr);
     };
     return c;
+}
+
+detail::instance_deps plugin_set::impl::deps_for(const std::shared_ptr<set_entry>& e) {
+    detail::instance_deps d;
+    d.context = context;
+    d.files = files;
+    d.marks = marks;
+    d.finder = finder;
+    d.validate = options.validate;
+    d.reports = options.reports;
+    d.owner = e;
+    d.sockets = e->sockets;
+    if (auto node = node_ref()) d.path = node->path() + "/" + e->id;
+    return d;
 }
 
 /// Hands the child to the supervisor: a known one is started again, a new one is added.
@@ -364,6 +128,7 @@ void plugin_set::impl::begin(const std::shared_ptr<set_entry>& e, plugin_set::do
         if (!no) {
             fresh = e->info.phase == instance_phase::quarantined;  // its budget starts anew, too
             e->wanted = e->starting_by_hand = true;
+            e->kept.reset();
             e->quarantine.cancel();
             if (finished) e->waiting.push_back(std::move(finished));
         }
@@ -390,6 +155,7 @@ void plugin_set::impl::halt(const std::shared_ptr<set_entry>& e, unique_function
         e->quarantine.cancel();
         was_quarantined = e->info.phase == instance_phase::quarantined;
     }
+    e->reload_on(reload_event::abort{"the plugin is being stopped"});
     auto finished = [e, was_quarantined, then = std::move(then)]() mutable {
         const auto phase = e->snapshot().phase;
         // Failed and quarantined while it was being stopped (it hung): that is what a person should see.
@@ -462,10 +228,12 @@ plugin_set::~plugin_set() {
         impl_->sup = {};
     }
     for (const auto& e : all) {
+        replacement gone;  // released outside the lock
         std::lock_guard lock(e->mutex);
         e->wanted = false;
         e->removed = true;
         e->quarantine.cancel();
+        gone = std::exchange(e->next, {});
     }
 }
 
@@ -527,7 +295,7 @@ void plugin_set::add(plugin_spec spec, done finished, start_hook before_start) {
     };
     if (!valid_id(spec.id)) return refuse(errc::invalid_argument, "'" + spec.id + "' is no plugin id: letters, digits, '-', '_' and '.', at most 64");
     if (auto ok = supervise::check_budget(spec.supervision.limit, spec.supervision.backoff); !ok) return refuse(ok.error().code, ok.error().message);
-    auto e = std::make_shared<set_entry>(impl_);
+    auto e = std::make_shared<set_entry>(impl_, spec.id);
     e->info.id = spec.id;
     e->info.use = spec.use;
     e->info.isolation = spec.isolation;
@@ -577,6 +345,47 @@ void plugin_set::restart(const std::string& id, done finished) {
         return;
     }
     impl_->halt(e, [set = impl_, e, finished = std::move(finished)]() mutable { set->begin(e, std::move(finished)); });
+}
+
+void plugin_set::reload(const std::string& id, const std::string& from, done finished) {
+    auto refuse = [&](errc code, std::string why) {
+        if (finished) finished(fail(code, std::move(why)));
+    };
+    auto e = impl_->find(id);
+    if (!e) return refuse(errc::not_found, "there is no plugin '" + id + "'");
+    bool active = false;
+    std::optional<error> no;
+    {
+        std::lock_guard lock(e->mutex);
+        active = e->info.phase == instance_phase::active && e->inc && e->who && e->place;
+        if (e->reload.under_way() || (active && !e->reload_events.empty())) {
+            no = error{errc::restarting, "plugin '" + id + "' is being replaced already (" + std::string(to_string(e->reload.phase())) + ")"};
+        } else if (active && e->place->others() >= max_draining) {
+            no = error{errc::overloaded, std::to_string(e->place->others()) + " older versions of plugin '" + id + "' still finish their work; reload again when they have"};
+            no->retry_after = milliseconds(1000);
+        } else if (!active) {
+            if (!from.empty()) e->spec.use = from;
+        } else {
+            e->next.probation.cancel();
+            replacement r;
+            r.spec = e->spec;
+            if (!from.empty()) r.spec.use = from;
+            r.spec.isolation = e->info.isolation;  // one that crashed the host stays apart
+            r.old = e->who;
+            r.old_serial = e->serial;
+            r.before = e->inc->verified;
+            r.use_before = e->spec.use;
+            r.finished = std::move(finished);
+            e->next = std::move(r);
+            e->reload_events.push_back(reload_event::begin{e->inc->verified.about.exclusive});
+        }
+    }
+    if (no) {
+        if (finished) finished(tl::unexpected<error>(*no));
+        return;
+    }
+    if (!active) return restart(id, std::move(finished));
+    e->think();
 }
 
 void plugin_set::release(const std::string& id, done finished) {
@@ -712,6 +521,11 @@ result<raw_bound> plugin_set::resolve_raw(impl& set, const std::string& id, cons
     if (!e) return fail(errc::not_found, "there is no plugin '" + id + "'");
     std::lock_guard lock(e->mutex);
     if (!e->lease) {
+        if (e->reload.switching()) {
+            error later{errc::restarting, "plugin '" + id + "' is being replaced"};
+            later.retry_after = milliseconds(1000);
+            return tl::unexpected<error>(std::move(later));
+        }
         error no{errc::unavailable, "plugin '" + id + "' is " + std::string(to_string(e->info.phase)) + (e->info.reason.empty() ? "" : ": " + e->info.reason)};
         if (e->info.phase == instance_phase::backoff || (e->wanted && e->who)) no.retry_after = milliseconds(1000);
         return tl::unexpected<error>(std::move(no));
@@ -735,6 +549,9 @@ json plugin_info::to_json() const {
     json out{{"id", id}, {"use", use}, {"path", path}, {"kind", kind}, {"version", version}, {"description", description}, {"sha256", sha256},
              {"state", std::string(to_string(phase))}, {"reason", reason}, {"incarnation", incarnation}, {"restarts", restarts},
              {"interfaces", interfaces}, {"warnings", warnings}};
+    out["replaced"] = replaced;
+    if (!reload.empty()) out["reload"] = reload;
+    if (!rolled_back.empty()) out["rolled_back"] = rolled_back;
     out["isolation"] = std::string(to_string(isolation));
     if (pid != 0) out["pid"] = pid;
     if (!sandbox.is_null()) out["sandbox"] = sandbox;
@@ -743,6 +560,20 @@ json plugin_info::to_json() const {
     if (quarantined_until) out["quarantined_until"] = rfc3339(*quarantined_until);
     if (active_since) out["active_since"] = rfc3339(*active_since);
     return out;
+}
+
+std::string_view to_string(reload_news::outcome o) noexcept {
+    switch (o) {
+        case reload_news::outcome::replaced: return "replaced";
+        case reload_news::outcome::refused: return "refused";
+        case reload_news::outcome::rolled_back: return "rolled_back";
+        case reload_news::outcome::lost: return "lost";
+    }
+    return "?";
+}
+
+json reload_news::to_json() const {
+    return {{"plugin", now.id}, {"outcome", std::string(to_string(what))}, {"why", why}, {"from", from}, {"to", to}};
 }
 
 json plugin_change::to_json() const {

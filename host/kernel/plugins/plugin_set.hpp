@@ -55,6 +55,8 @@ struct plugin_spec {
     milliseconds start_timeout{10'000};
     milliseconds quiesce_timeout{2'000};
     milliseconds stop_timeout{5'000};
+    milliseconds drain_timeout{10'000}; ///< for work under way in a version that was replaced
+    milliseconds probation{30'000};     ///< a new version that fails within this time gives way to the one before
     isolation_mode isolation = isolation_mode::in_process;
     runner_limits limits;    ///< of its process
     json sandbox = json::object();      ///< of its process: {"on","network","read":[…],"write":[…]}; its own directory is added to write
@@ -68,6 +70,9 @@ struct plugin_info {
     std::string lift;                   ///< the command that ends the quarantine; empty otherwise
     std::optional<wall_time> quarantined_until;
     std::uint32_t incarnation = 0, restarts = 0;
+    std::uint32_t replaced = 0;         ///< how often a new version took over
+    std::string reload;                 ///< what its replacement is doing: "proving", "draining", "starting", "probation", "restoring"; else empty
+    std::string rolled_back;            ///< why the newest replacement was undone; empty when it was not
     isolation_mode isolation = isolation_mode::in_process;
     std::string isolated_because;       ///< it crashed the host: it runs in a process of its own although configured otherwise
     std::int64_t pid = 0;               ///< of its own process; 0: it runs in the host's
@@ -91,6 +96,17 @@ struct plugin_change {
     json to_json() const;
 };
 
+/// How a replacement went. Called on a pool thread: hand it on.
+struct reload_news {
+    enum class outcome : std::uint8_t { replaced, refused, rolled_back, lost };
+    outcome what;
+    std::string why;          ///< empty when replaced
+    std::string from, to;     ///< versions; `to` is empty when the file did not get that far
+    plugin_info now;
+    json to_json() const;
+};
+std::string_view to_string(reload_news::outcome o) noexcept;
+
 struct plugin_set_options {
     supervise::runtime* rt = nullptr;                 ///< these pointers are borrowed and outlive the set
     supervise::process_spawner* processes = nullptr;
@@ -106,6 +122,7 @@ struct plugin_set_options {
     log_sink log;
     api_services api;
     std::function<void(const plugin_change&)> on_change;
+    std::function<void(const reload_news&)> on_reload;
     supervise::report_sink reports;                   ///< S9 of the plugins' part of the tree
     std::shared_ptr<crash_history> history;           ///< null: nothing is learned from crashes. Second owner: app
     /// A plugin's own process died. Any thread; must not block. `copy` keeps the file that the stack points into.
@@ -140,6 +157,13 @@ class plugin_set {
     /// Forgets its crashes: it runs as configured again, and starts if it was quarantined for them. Errors: not_found, invalid_argument
     /// (there is nothing to lift), as start().
     void release(const std::string& id, done finished = {});
+    /// Replaces what runs by what lies at its path now, or at `from` (a path with a slash): the new one is verified, loaded, created and initialised while
+    /// the old one serves; then calls go to the new one, and the old one finishes what it has under way (drain_timeout) and stops. If the new one
+    /// fails within `probation`, the old version is started again. Plugins that cannot overlap (manifest "reload": "exclusive") hand over in
+    /// between: calls wait. One that is not active is started from the file instead. done: when the new one serves, or was given up (plugin_refused,
+    /// plugin_failed …: the old one goes on). Errors: not_found, restarting (a reload is under way), overloaded (too many old versions still
+    /// finish their work).
+    void reload(const std::string& id, const std::string& from, done finished = {});
     /// Stop and forget. Errors: not_found.
     void remove(const std::string& id, done finished = {});
     /// New spec for an existing id: stop, then start with it. (Settings changed in the file.)

@@ -14,6 +14,13 @@
 namespace holdfast::plugins {
 namespace detail {
 
+std::shared_ptr<const int> shared_descriptor(int fd) {
+    return std::shared_ptr<const int>(new int(fd), [](const int* f) {
+        close(*f);
+        delete f;
+    });
+}
+
 result<std::string> hash_and_copy(int from, int to) {
     struct context_deleter {
         void operator()(EVP_MD_CTX* c) const { EVP_MD_CTX_free(c); }
@@ -131,10 +138,7 @@ result<verified_plugin> verify(const verify_request& q) {
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) return refuse("file", std::string("it cannot be read: ") + std::strerror(errno));
     verified_plugin out;
-    out.file = std::shared_ptr<const int>(new int(fd), [](const int* f) {
-        close(*f);
-        delete f;
-    });
+    out.file = detail::shared_descriptor(fd);
     struct stat st {};
     if (fstat(fd, &st) != 0) return refuse("file", std::strerror(errno));
     if (!S_ISREG(st.st_mode)) return refuse("file", "it is not a regular file");

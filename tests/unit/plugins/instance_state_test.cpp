@@ -28,8 +28,8 @@ struct machine {
             else if (std::holds_alternative<act::publish>(a)) told.emplace_back("publish");
             else if (std::holds_alternative<act::withdraw>(a)) told.emplace_back("withdraw");
             else if (std::holds_alternative<act::end_calls>(a)) told.emplace_back("end_calls");
-            else if (std::holds_alternative<act::await_leases>(a)) told.emplace_back("await_leases"), awaiting = true;
-            else if (std::holds_alternative<act::ready>(a)) told.emplace_back("ready");
+            else if (const auto* w = std::get_if<act::await_leases>(&a)) told.emplace_back(w->draining ? "drain" : "await_leases"), awaiting = true;
+            else if (std::holds_alternative<act::held>(a)) told.emplace_back("held");
             else if (std::holds_alternative<act::defer_destroy>(a)) told.emplace_back("defer_destroy");
             else if (std::holds_alternative<act::abandon>(a)) told.emplace_back("abandon");
             else if (const auto* f = std::get_if<act::finished>(&a)) told.emplace_back("finished"), end = *f;
@@ -63,7 +63,7 @@ TEST(instance_state, straight_way_there_and_back) {
     machine x;
     x.to_active();
     EXPECT_EQ(x.m.phase(), instance_phase::active);
-    EXPECT_EQ(x.told, (std::vector<std::string>{"run verify", "run load", "run create", "run init", "run start", "publish", "ready"}));
+    EXPECT_EQ(x.told, (std::vector<std::string>{"run verify", "run load", "run create", "run init", "run start", "publish"}));
     x.told.clear();
     x.on(ev::stop_asked{});
     EXPECT_EQ(x.m.phase(), instance_phase::quiescing);
@@ -165,6 +165,75 @@ TEST(instance_state, late_leases_put_off_destroy) {
     EXPECT_TRUE(x.end->asked);
 }
 
+TEST(instance_state, a_held_one_waits_between_init_and_start) {
+    machine x;
+    x.on(ev::begin{true});
+    while (x.running) x.done();
+    EXPECT_EQ(x.m.phase(), instance_phase::ready);
+    EXPECT_EQ(x.told.back(), "held");
+    x.on(ev::go{});
+    while (x.running) x.done();
+    EXPECT_EQ(x.m.phase(), instance_phase::active);
+    x.on(ev::go{});
+    EXPECT_FALSE(x.running);
+}
+
+TEST(instance_state, go_may_come_before_it_is_held) {
+    machine x;
+    x.on(ev::begin{true});
+    x.on(ev::go{});
+    while (x.running) x.done();
+    EXPECT_EQ(x.m.phase(), instance_phase::active);
+    EXPECT_EQ(x.count("held"), 0u);
+}
+
+TEST(instance_state, a_held_one_ends_when_told_or_when_it_crashes) {
+    for (const bool crash : {false, true}) {
+        machine x;
+        x.on(ev::begin{true});
+        while (x.running) x.done();
+        if (crash) x.on(ev::crashed{"its process died"});
+        else x.on(ev::stop_asked{});
+        x.run_out();
+        ASSERT_TRUE(x.end);
+        EXPECT_EQ(x.end->asked, !crash);
+        EXPECT_FALSE(x.end->was_ready);
+        EXPECT_EQ(x.count("run stop"), 0u);
+        EXPECT_EQ(x.count("run destroy"), 1u);
+    }
+}
+
+TEST(instance_state, a_retired_one_waits_for_its_users_before_it_quiesces) {
+    machine x;
+    x.to_active();
+    x.told.clear();
+    x.on(ev::retired{});
+    EXPECT_EQ(x.m.phase(), instance_phase::quiescing);
+    EXPECT_EQ(x.told, (std::vector<std::string>{"withdraw", "drain"}));
+    x.on(ev::retired{});
+    x.on(ev::leases_late{});
+    x.awaiting = false;
+    x.run_out();
+    EXPECT_EQ(x.told, (std::vector<std::string>{"withdraw", "drain", "run quiesce", "run stop", "end_calls", "run revoke", "await_leases", "run destroy", "finished"}));
+    EXPECT_TRUE(x.end->asked);
+}
+
+TEST(instance_state, a_stop_cuts_the_drain_short_and_a_crash_skips_quiesce) {
+    for (const bool crash : {false, true}) {
+        machine x;
+        x.to_active();
+        x.on(ev::retired{});
+        x.awaiting = false;
+        if (crash) x.on(ev::crashed{"boom"});
+        else x.on(ev::stop_asked{});
+        EXPECT_EQ(x.running, crash ? step::stop : step::quiesce);
+        x.run_out();
+        ASSERT_TRUE(x.end);
+        EXPECT_EQ(x.end->asked, !crash);
+        EXPECT_EQ(x.m.phase(), crash ? instance_phase::failed : instance_phase::stopped);
+    }
+}
+
 TEST(instance_state, random_events_keep_the_invariants) {
     const auto seed = std::random_device{}();
     std::mt19937 random(seed);
@@ -176,8 +245,10 @@ TEST(instance_state, random_events_keep_the_invariants) {
         for (int i = 0; i < 40; ++i) {
             const auto before = x.told.size();
             const bool ended = x.end.has_value();
-            switch (pick(8)) {
-                case 0: x.on(ev::begin{}); trace += " begin"; break;
+            switch (pick(10)) {
+                case 0: x.on(ev::begin{pick(2) == 0}); trace += " begin"; break;
+                case 8: x.on(ev::go{}); trace += " go"; break;
+                case 9: x.on(ev::retired{}); trace += " retired"; break;
                 case 1: x.on(ev::stop_asked{}); trace += " stop"; break;
                 case 2: x.on(ev::crashed{"c"}); trace += " crash"; break;
                 case 3: x.on(ev::leases_gone{}); trace += " gone"; break;

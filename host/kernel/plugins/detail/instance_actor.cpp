@@ -15,11 +15,11 @@ std::atomic<std::uint64_t> last_serial{0};
 }  // namespace
 
 milliseconds way_out(const plugin_spec& spec) {
-    return spec.quiesce_timeout + quiesce_margin + spec.stop_timeout + 2 * isolation_margin + revoke_patience + revoke_margin + lease_patience + destroy_patience;
+    return 2 * spec.drain_timeout + spec.quiesce_timeout + quiesce_margin + spec.stop_timeout + 2 * isolation_margin + revoke_patience + revoke_margin + lease_patience + destroy_patience;
 }
 
-instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instance_deps deps, supervise::child_context ctx)
-    : actor(rt), spec_(std::move(spec)), deps_(std::move(deps)), ctx_(std::move(ctx)), serial_(++last_serial) {
+instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instance_deps deps, std::shared_ptr<instance_child> place)
+    : actor(rt), spec_(std::move(spec)), deps_(std::move(deps)), place_(std::move(place)), serial_(++last_serial) {
     const std::string prefix = "hf" + std::to_string(serial_) + ":";
     lane_ = std::make_shared<control_lane>(rt, prefix + spec_.id);
     inc_ = std::make_shared<live_instance>(spec_.id, deps_.marks);
@@ -70,6 +70,23 @@ void instance_actor::crashed(std::string why) {
     (void)push_always([this, why = std::move(why)] { on_event(instance_event::crashed{why}); });
 }
 
+void instance_actor::go() {
+    (void)push_always([this] { on_event(instance_event::go{}); });
+}
+
+void instance_actor::retire(std::function<void(live_instance&)> last_words) {
+    (void)push_always([this, last_words = std::move(last_words)]() mutable {
+        retired_ = true;
+        last_words_ = std::move(last_words);
+        on_event(instance_event::retired{});
+    });
+}
+
+void instance_actor::on_stop() {
+    retired_ = false;  // no more time for work under way
+    on_event(instance_event::stop_asked{});
+}
+
 void instance_actor::on_event(any_instance_event e) {
     std::vector<any_instance_action> actions;
     machine_.on(e, actions);
@@ -81,7 +98,7 @@ nanoseconds instance_actor::deadline_of(instance_step s) const {
     const auto margin = spec_.isolation == isolation_mode::process ? isolation_margin : milliseconds(0);
     switch (s) {
         case instance_step::start: return spec_.start_timeout + margin;
-        case instance_step::quiesce: return spec_.quiesce_timeout + quiesce_margin + margin;
+        case instance_step::quiesce: return (retired_ ? spec_.drain_timeout : spec_.quiesce_timeout) + quiesce_margin + margin;
         case instance_step::stop: return spec_.stop_timeout + margin;
         case instance_step::revoke: return revoke_patience + revoke_margin;
         case instance_step::destroy: return destroy_patience;
@@ -90,13 +107,18 @@ nanoseconds instance_actor::deadline_of(instance_step s) const {
 }
 
 step_result instance_actor::verify_step(live_instance& inc) const {
+    if (deps_.proven) {
+        inc.verified = *deps_.proven;
+        return {};
+    }
     auto path = deps_.finder->find(spec_.use, spec_.base);
     if (!path) return {step_outcome::failed, "plugin '" + spec_.id + "': check 'file' failed: " + path.error().message, true};
     verify_request q;
     q.name = spec_.id;
     q.path = std::move(*path);
     q.sha256 = spec_.sha256;
-    if (spec_.use.find('/') == std::string::npos) q.expected_id = spec_.use;
+    if (!deps_.instead_of.empty()) q.expected_id = deps_.instead_of;
+    else if (spec_.use.find('/') == std::string::npos) q.expected_id = spec_.use;
     q.settings = &spec_.settings;
     q.validate = deps_.validate;
     auto v = verify(q);
@@ -123,8 +145,12 @@ control_lane::body instance_actor::body_of(instance_step s) {
                 }
                 return inc->start();
             };
-        case instance_step::quiesce: return [inc = inc_, time = spec_.quiesce_timeout] { return inc->quiesce(time); };
-        case instance_step::stop: return [inc = inc_] { return inc->stop(); };
+        case instance_step::quiesce: return [inc = inc_, time = retired_ ? spec_.drain_timeout : spec_.quiesce_timeout] { return inc->quiesce(time); };
+        case instance_step::stop:
+            return [inc = inc_, last_words = std::exchange(last_words_, {})] {
+                if (last_words) last_words(*inc);
+                return inc->stop();
+            };
         case instance_step::revoke: return [inc = inc_] { return inc->revoke(revoke_patience); };
         case instance_step::destroy: return [inc = inc_] { return inc->destroy(); };
     }
@@ -142,7 +168,7 @@ void instance_actor::perform(instance_action::run& a) {
     lane->run(body_of(a.step), deadline_of(a.step), [self = supervise::ref<instance_actor>::share(this), step = a.step](step_result r) {
         (void)self.tell_always([step, r = std::move(r)](instance_actor& me) {
             if (r.refused) me.refused_ = true;
-            if (step == instance_step::verify && r.outcome == step_outcome::ok) me.deps_.owner->verified(me.inc_->verified);
+            if (step == instance_step::verify && r.outcome == step_outcome::ok) me.deps_.owner->verified(me.serial_, me.inc_->verified);
             if (me.inc_ && step == (me.inc_->apart ? instance_step::destroy : instance_step::revoke))
                 for (const auto& t : me.inc_->leaked_threads)
                     me.deps_.owner->warning("plugin '" + me.spec_.id + "' started a thread of its own that still runs: " + t +
@@ -170,14 +196,14 @@ void instance_actor::start_workers() {
     services_->set_workers(std::move(started));
 }
 
-void instance_actor::perform(instance_action::publish&) { deps_.owner->published(inc_); }
+void instance_actor::perform(instance_action::publish&) { deps_.owner->published(serial_, inc_); }
 void instance_actor::perform(instance_action::withdraw&) { deps_.owner->withdrawn(*inc_); }
 void instance_actor::perform(instance_action::end_calls& a) { inc_->end_calls(a.why); }
 
-void instance_actor::perform(instance_action::await_leases&) {
+void instance_actor::perform(instance_action::await_leases& a) {
     auto self = supervise::ref<instance_actor>::share(this);
-    inc_->on_leases_gone([self] { (void)self.tell_always([](instance_actor& a) { a.on_event(instance_event::leases_gone{}); }); });
-    lease_deadline_ = tell_after(lease_patience, [this] { on_event(instance_event::leases_late{}); });
+    inc_->on_leases_gone([self] { (void)self.tell_always([](instance_actor& me) { me.on_event(instance_event::leases_gone{}); }); });
+    lease_deadline_ = tell_after(a.draining ? spec_.drain_timeout : lease_patience, [this] { on_event(instance_event::leases_late{}); });
 }
 
 void instance_actor::perform(instance_action::defer_destroy&) {
@@ -215,7 +241,7 @@ void instance_actor::perform(instance_action::finished& a) {
     else if (a.hang) reason = {exit_kind::hang, 0, a.why};
     else if (!a.was_ready) reason = {exit_kind::start_failure, refused_ ? code_refused : 0, a.why};
     reported_ = true;
-    ctx_.exited(reason);
+    place_->left(serial_, reason);
     exit(reason.kind == exit_kind::shutdown ? reason : supervise::exit_reason{exit_kind::normal, 0, {}});
 }
 
@@ -226,7 +252,7 @@ void instance_actor::on_exit(const supervise::exit_reason& why) noexcept {
             deps_.owner->withdrawn(*inc_);
             inc_->end_calls(why.text());
             deps_.owner->ended(serial_, {true, false, false, why.text()}, false);
-            ctx_.exited({supervise::exit_kind::error, 0, why.text()});
+            place_->left(serial_, {supervise::exit_kind::error, 0, why.text()});
         }
     } catch (...) {  // out of memory on the last metres
     }
@@ -245,6 +271,81 @@ void instance_actor::forget() noexcept {
     host = std::move(services_);
     apart = std::move(apart_);
     workers = std::exchange(workers_, {});
+}
+
+// ---- what the supervisor sees
+
+bool instance_child::enter(supervise::ref<instance_actor> who, bool serving) {
+    std::lock_guard lock(mutex_);
+    if (stopping_ || ended_) return false;
+    if (serving) serving_ = who->serial();
+    all_.push_back(std::move(who));
+    return true;
+}
+
+void instance_child::serve(std::uint64_t serial) {
+    std::lock_guard lock(mutex_);
+    serving_ = serial;
+}
+
+void instance_child::left(std::uint64_t serial, supervise::exit_reason why) {
+    std::vector<supervise::ref<instance_actor>> rest;  // told, and released, outside the lock
+    bool last = false;
+    {
+        std::lock_guard lock(mutex_);
+        auto it = std::find_if(all_.begin(), all_.end(), [&](const auto& who) { return who->serial() == serial; });
+        if (it == all_.end()) return;
+        rest.push_back(std::move(*it));
+        all_.erase(it);
+        if (serial == serving_) ended_ = why;
+        if (ended_) rest.insert(rest.end(), all_.begin(), all_.end());
+        if (ended_) why = *ended_;
+        last = all_.empty();
+    }
+    for (std::size_t i = 1; i < rest.size(); ++i) rest[i]->request_stop();
+    if (last) ctx_.exited(why);
+}
+
+std::size_t instance_child::others() const {
+    std::lock_guard lock(mutex_);
+    return all_.empty() ? 0 : all_.size() - 1;
+}
+
+std::vector<supervise::ref<instance_actor>> instance_child::all() const {
+    std::lock_guard lock(mutex_);
+    return all_;
+}
+
+void instance_child::stop() {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    for (const auto& who : all()) who->request_stop();
+}
+
+void instance_child::kill() {
+    for (const auto& who : all()) (void)who.tell_always([](instance_actor& a) { a.on_event(instance_event::kill{}); });
+}
+
+void instance_child::describe(json& node) const {
+    std::uint64_t serving = 0;
+    {
+        std::lock_guard lock(mutex_);
+        serving = serving_;
+    }
+    json others = json::array();
+    for (const auto& who : all()) {
+        if (who->serial() == serving) {
+            who->describe(node);
+        } else {
+            json other{{"id", ctx_.id() + "#" + std::to_string(who->serial())}, {"kind", "generation"}};
+            who->describe(other);
+            other["state"] = other["phase"];
+            others.push_back(std::move(other));
+        }
+    }
+    for (json& other : others) node["children"].push_back(std::move(other));
 }
 
 void instance_actor::describe(json& node) const {

@@ -30,9 +30,10 @@ class crash_port {
 class instance_owner {
   public:
     virtual ~instance_owner() = default;
-    virtual void verified(const verified_plugin& v) = 0;
+    virtual void verified(std::uint64_t serial, const verified_plugin& v) = 0;
+    virtual void held(std::uint64_t serial) = 0;  ///< initialised, waits for go()
     virtual void moved(std::uint64_t serial, instance_phase to, const std::string& reason) = 0;
-    virtual void published(const std::shared_ptr<live_instance>& inc) = 0;
+    virtual void published(std::uint64_t serial, const std::shared_ptr<live_instance>& inc) = 0;
     virtual void withdrawn(live_instance& inc) = 0;
     virtual void ended(std::uint64_t serial, const instance_action::finished& how, bool refused) = 0;
     virtual void warning(const std::string& text) = 0;
@@ -49,22 +50,55 @@ struct instance_deps {
     std::string path;                       ///< in the tree: "root/plugins/claude"
     start_hook before_start;
     std::shared_ptr<listeners> sockets;     ///< of the plugin; second owner: the set
+    std::optional<verified_plugin> proven;  ///< run exactly this file, whatever lies at its path by now
+    std::string instead_of;                 ///< it replaces an incarnation of the plugin of that name: it must be the same plugin
+    bool hold = false;                      ///< waits for go() after init
+};
+
+class instance_actor;
+
+/// What the supervisor sees of a plugin from its start to its end: one incarnation, or while it is being replaced several.
+class instance_child final : public supervise::child {
+  public:
+    explicit instance_child(supervise::child_context ctx) : ctx_(std::move(ctx)) {}
+    /// Before it is started. false: all are being stopped, and so is this one.
+    bool enter(supervise::ref<instance_actor> who, bool serving);
+    void serve(std::uint64_t serial);  ///< from now on this one's end is the child's
+    /// The serving one takes the others along; the last one to leave tells the supervisor.
+    void left(std::uint64_t serial, supervise::exit_reason why);
+    std::size_t others() const;        ///< besides the serving one
+    void stop() override;
+    void kill() override;
+    void describe(json& node) const override;
+
+  private:
+    std::vector<supervise::ref<instance_actor>> all() const;
+    const supervise::child_context ctx_;
+    mutable std::mutex mutex_;  // guards the rest; leaf
+    std::vector<supervise::ref<instance_actor>> all_;
+    std::uint64_t serving_ = 0;
+    std::optional<supervise::exit_reason> ended_;
+    bool stopping_ = false;
 };
 
 class instance_actor final : public supervise::actor {
   public:
-    instance_actor(supervise::runtime& rt, plugin_spec spec, instance_deps deps, supervise::child_context ctx);
+    instance_actor(supervise::runtime& rt, plugin_spec spec, instance_deps deps, std::shared_ptr<instance_child> place);
 
     std::uint64_t serial() const noexcept { return serial_; }
     /// [any thread]
     void describe(json& node) const;
     const std::shared_ptr<control_lane>& lane() const noexcept { return lane_; }
     void crashed(std::string why);  ///< [any thread]
+    void go();                      ///< [any thread] a held one starts
+    /// [any thread] Another one serves in its place, or waits for its end: it finishes what is under way and stops. last_words runs on its
+    /// control thread before it stops.
+    void retire(std::function<void(live_instance&)> last_words);
     void on_event(any_instance_event e);  ///< [its turn]
 
   protected:
-    void on_start() override { on_event(instance_event::begin{}); }
-    void on_stop() override { on_event(instance_event::stop_asked{}); }
+    void on_start() override { on_event(instance_event::begin{deps_.hold}); }
+    void on_stop() override;
     void on_exit(const supervise::exit_reason& why) noexcept override;
 
   private:
@@ -72,8 +106,8 @@ class instance_actor final : public supervise::actor {
     void perform(instance_action::publish&);
     void perform(instance_action::withdraw&);
     void perform(instance_action::end_calls& a);
-    void perform(instance_action::await_leases&);
-    void perform(instance_action::ready&) {}
+    void perform(instance_action::await_leases& a);
+    void perform(instance_action::held&) { deps_.owner->held(serial_); }
     void perform(instance_action::defer_destroy&);
     void perform(instance_action::abandon&);
     void perform(instance_action::moved& a);
@@ -86,7 +120,7 @@ class instance_actor final : public supervise::actor {
 
     const plugin_spec spec_;
     instance_deps deps_;
-    const supervise::child_context ctx_;
+    const std::shared_ptr<instance_child> place_;    // second owner: the supervisor
     const std::uint64_t serial_;
     instance_machine machine_;                       // Owner: this actor
     std::shared_ptr<live_instance> inc_;               // second owners: see live_instance
@@ -94,26 +128,13 @@ class instance_actor final : public supervise::actor {
     std::shared_ptr<control_lane> spare_lane_;       // for the host's part of the way out when lane_ is lost
     supervise::timer_handle lease_deadline_;
     std::shared_ptr<crash_port> crash_;              // second owners: the incarnation's services
-    bool refused_ = false, reported_ = false;
+    bool refused_ = false, reported_ = false, retired_ = false;
+    std::function<void(live_instance&)> last_words_;
     mutable std::mutex mutex_;                       // guards workers_ and phase_ for describe()
     supervise::ref<supervise::supervisor> workers_;
     instance_phase phase_ = instance_phase::discovered;
     std::shared_ptr<services> services_;
     std::shared_ptr<isolation::proxy> apart_;        // second owner: the incarnation
-};
-
-/// What the supervisor sees.
-class instance_child final : public supervise::child {
-  public:
-    explicit instance_child(supervise::ref<instance_actor> who) : who_(std::move(who)) {}
-    void stop() override { who_->request_stop(); }
-    void kill() override {
-        (void)who_.tell_always([](instance_actor& a) { a.on_event(instance_event::kill{}); });
-    }
-    void describe(json& node) const override { who_->describe(node); }
-
-  private:
-    supervise::ref<instance_actor> who_;
 };
 
 /// How long the whole way out may take, for the supervisor's shutdown deadline.

@@ -1,5 +1,8 @@
 #include "kernel/plugins/detail/live_instance.hpp"
 
+#include <fcntl.h>
+
+#include "kernel/plugins/detail/files.hpp"
 #include "kernel/plugins/detail/tables.hpp"
 
 namespace holdfast::plugins {
@@ -42,6 +45,8 @@ step_result live_instance::load(loader& l) {
     if (apart) {
         auto copy = l.stage(verified, id_);
         if (!copy) return {step_outcome::failed, copy.error().message, copy.error().code == errc::plugin_refused};
+        // From now on its file is the copy, which nobody overwrites: it can be started again whatever happens to the original.
+        if (const int fd = ::open(copy->path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); fd >= 0) verified.file = shared_descriptor(fd);
         auto up = apart->launch(*copy, std::make_shared<private_copy>(copy->path));
         if (!up) return {step_outcome::failed, up.error().message, up.error().code == errc::plugin_refused};
         return {};

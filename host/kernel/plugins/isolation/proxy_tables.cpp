@@ -38,7 +38,8 @@ struct proxy::tables {
     }
     static std::int32_t quiesce(void* self, std::int64_t deadline, hf_error* err) {
         auto& p = of(self);
-        return p.control(kind::quiesce, p.control_frame(kind::quiesce).put(deadline), p.options_.quiesce_timeout + milliseconds(400), err);
+        const auto left = std::chrono::nanoseconds(deadline) - std::chrono::steady_clock::now().time_since_epoch();
+        return p.control(kind::quiesce, p.control_frame(kind::quiesce).put(deadline), std::chrono::ceil<milliseconds>(left) + milliseconds(400), err);
     }
     static void destroy(void* self) {
         auto& p = of(self);
