@@ -168,7 +168,7 @@ TEST_F(isolated, escape_probes_are_denied_as_far_as_the_level_says) {
     auto denied = [&](const char* group, bool active) {
         for (const auto& [name, rc] : (*r)[group].items()) {
             ++probes;
-            if (active) EXPECT_NE(rc.get<int>(), 0) << name << " worked at level " << level;
+            if (active) { EXPECT_NE(rc.get<int>(), 0) << name << " worked at level " << level; }
         }
     };
     denied("files", level["files"]);
