@@ -149,6 +149,7 @@ result<void> application::build_kernel() {
     };
     o.api.describe = [this]() -> result<json> { return methods_.openapi(); };
     o.on_change = [this](const plugins::plugin_change& c) { on_plugin_change(c); };
+    o.on_reload = [this](const plugins::reload_news& n) { on_plugin_reload(n); };
     o.reports = [this](const supervise::supervision_report& r) { on_report(r); };
     // What ended the host before this one, if a plugin did: read before this one's own marks and trace replace what it left.
     auto history = plugins::crash_history::open(loaded_.data_dir);
@@ -364,7 +365,40 @@ void application::on_plugin_change(const plugins::plugin_change& change) {
     bus_->publish("session:admin_dashboard", "plugin_state", change.to_json());
     const bool bad = change.now.phase == plugins::instance_phase::failed || change.now.phase == plugins::instance_phase::quarantined || change.now.phase == plugins::instance_phase::backoff;
     write_log(bad ? level::warn : level::debug, change.now.id, "plugin is " + phase + (change.now.reason.empty() ? "" : ": " + change.now.reason));
-    side_.post([this] { place_log(); });  // it asks plugins: not in the middle of a change
+    side_.post([this] {
+        place_log();
+        watch_plugin_files();
+    });  // both ask plugins: not in the middle of a change
+}
+
+void application::on_plugin_reload(const plugins::reload_news& news) {
+    bus_->publish("plugin:" + news.now.id, "plugin_reloaded", news.to_json());
+    bus_->publish("session:admin_dashboard", "plugin_reloaded", news.to_json());
+    using outcome = plugins::reload_news::outcome;
+    const bool another = news.what == outcome::replaced || news.what == outcome::rolled_back;
+    if (another && news.now.kind == "transport" && servers_) servers_->transport_replaced(news.now.id);
+}
+
+/// Which plugin files are watched follows the configuration; where they lie, the plugins.
+void application::watch_plugin_files() {
+    std::map<std::string, std::string> wanted;
+    for (const auto& info : plugins_->list())
+        if (!info.path.empty() && board_->watched(info.id)) wanted[info.id] = info.path;
+    std::erase_if(plugin_watches_, [&](const auto& w) {
+        auto it = wanted.find(w.first);
+        return it == wanted.end() || it->second != w.second.path;
+    });
+    for (const auto& [id, path] : wanted) {
+        if (plugin_watches_.count(id)) continue;
+        auto watch = config::file_watch::create(*rt_, path, [this, id = id] {
+            write_log(level::info, id, "its file has changed: reloading");
+            board_->reload(id, {}, [id](result<plugins::plugin_info> r) {
+                if (!r) write_log(level::error, id, "not reloaded: " + r.error().message);
+            });
+        });
+        if (watch) plugin_watches_[id] = {path, std::move(*watch)};
+        else write_log(level::warn, id, "changes of its file are not noticed: " + watch.error().message);
+    }
 }
 
 void application::tell_crash(const plugins::crash_report& r) {
@@ -432,6 +466,7 @@ void application::stop() {
     const auto budget = std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(number_or(loaded_.document.resolved["host"], "stop_timeout_s", 15)));
     watch_.reset();
     side_.stop();  // a reload under way finishes first
+    plugin_watches_.clear();
     control_.reset();
     if (sessions_) wait_for(budget / 3, [&](auto done) { sessions_->stop(budget / 3, [done = std::move(done)]() mutable { done(); }); });
     if (breakers_) breakers_->release();  // before the tree: a breaker still held would keep its plugin from ending

@@ -67,9 +67,10 @@ class application {
     json reload();
     void configure_llm();
     void on_report(const supervise::supervision_report& report);
-    /// The log leaves the terminal while a user interface has it. [side thread]
     void tell_crash(const plugins::crash_report& r);
-    void place_log();
+    void place_log();           ///< it leaves the terminal while a user interface has it. [side thread]
+    void watch_plugin_files();  ///< [side thread]
+    void on_plugin_reload(const plugins::reload_news& news);
     void on_plugin_change(const plugins::plugin_change& change);
     json tree() const;
     json health() const;
@@ -103,6 +104,11 @@ class application {
     mutable std::mutex document_mutex_;              // never held while anything is applied
     std::vector<config::problem> last_problems_;     // under document_mutex_
     std::unique_ptr<config::file_watch> watch_;
+    struct plugin_watch {
+        std::string path;
+        std::unique_ptr<config::file_watch> watch;
+    };
+    std::map<std::string, plugin_watch> plugin_watches_;  // Owner: the side thread; after its end the main thread
     std::shared_ptr<plugins::crash_history> crashes_;  // second owner: the plugin set
     side_thread side_;
     std::atomic<bool> stopping_{false}, doors_open_{false};

@@ -106,6 +106,10 @@ void add_plugin_commands(CLI::App& app, parsed& p) {
     check->add_flag("--no-start", p.check.no_start, "ui: it cannot start here, for want of a terminal");
     check->add_option("--timeout", p.check.timeout_s, "Seconds that one check may take")->capture_default_str()->check(CLI::Range(1, 3600));
     check->callback([&p] { p.code = check_plugin_command(p.common, p.check); });
+    auto* reload = plugin->add_subcommand("reload", "Replace a running plugin by a new version; the old one goes on if the new one fails");
+    reload->add_option("NAME", p.name, "Its name under plugins")->required();
+    reload->add_option("--from", p.second, "Another file than the configured one, until the configuration is read again")->type_name("FILE");
+    reload->callback([&p] { p.code = reload_command(p.common, p.name, p.second); });
     for (const char* verb : {"start", "stop", "restart", "release", "remove"}) {
         auto* c = plugin->add_subcommand(verb, std::string(verb) + " a plugin");
         c->add_option("NAME", p.name, "Its name under plugins")->required();

@@ -90,6 +90,21 @@ int list_command(const common_options& o, const std::string& method, json params
     return exit_ok;
 }
 
+int reload_command(const common_options& o, const std::string& id, const std::string& from) {
+    json params{{"id", id}};
+    if (!from.empty()) params["from"] = std::filesystem::absolute(from).string();
+    int code = exit_ok;
+    auto host = connect_or_explain(o, code);
+    if (!host) return code;
+    auto r = host->call("plugin.reload", std::move(params), seconds(600));
+    if (!r) return explain(r.error());
+    if (o.as_json) std::cout << dump(*r) << "\n";
+    else
+        std::cout << printable(id) << " is " << printable(string_or(*r, "state")) << ": version " << printable(string_or(*r, "version")) << " of " << printable(string_or(*r, "path"))
+                  << (string_or(*r, "reload") == "probation" ? "; it gives way to the version before should it fail soon" : "") << "\n";
+    return exit_ok;
+}
+
 int call_command(const common_options& o, const std::string& method, json params) {
     int code = exit_ok;
     auto host = connect_or_explain(o, code);

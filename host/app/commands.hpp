@@ -39,6 +39,8 @@ int run_host(const common_options& o, bool quiet);
 int check_config(const common_options& o);
 int print_schema(const common_options& o);
 int list_command(const common_options& o, const std::string& method, json params);   ///< call and print as a table or JSON
+/// from: empty, or a file of the working directory.
+int reload_command(const common_options& o, const std::string& id, const std::string& from);
 int call_command(const common_options& o, const std::string& method, json params);   ///< call and print the result as JSON
 int log_command(const common_options& o, const std::string& server, int limit);
 int events_command(const common_options& o, const events_options& e);

@@ -18,7 +18,7 @@ _holdfast() {
         holdfast) words="run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion --config --json --help --version" ;;
         server) words="start stop restart enable disable log" ;;
         ui) words="start stop swap" ;;
-        plugin) words="list new inspect check start stop restart release remove" ;;
+        plugin) words="list new inspect check start stop restart reload release remove" ;;
         new) words="llm transport ui breaker health store" ;;
         --lang) words="c++ c rust" ;;
         inspect|check) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -51,7 +51,7 @@ complete -c holdfast -l json -d 'Print JSON'
 complete -c holdfast -n __fish_use_subcommand -a 'run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion'
 complete -c holdfast -n '__fish_seen_subcommand_from server' -a 'start stop restart enable disable log (__holdfast_names servers name)'
 complete -c holdfast -n '__fish_seen_subcommand_from ui' -a 'start stop swap (__holdfast_names plugins id)'
-complete -c holdfast -n '__fish_seen_subcommand_from plugin' -a 'list new inspect check start stop restart release remove (__holdfast_names plugins id)'
+complete -c holdfast -n '__fish_seen_subcommand_from plugin' -a 'list new inspect check start stop restart reload release remove (__holdfast_names plugins id)'
 complete -c holdfast -n '__fish_seen_subcommand_from inspect check' -F
 complete -c holdfast -n '__fish_seen_subcommand_from new' -a 'llm transport ui breaker health store'
 complete -c holdfast -n '__fish_seen_subcommand_from new' -l lang -x -a 'c++ c rust'

@@ -69,6 +69,14 @@ constexpr const char* schema_text = R"json({
             "write": {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Below these and the plugin's own directory only"}
           }
         },
+        "reload": {
+          "type": "object", "additionalProperties": false, "description": "How a new version takes over while the host runs ('holdfast plugin reload')",
+          "properties": {
+            "watch": {"type": "boolean", "default": false, "description": "Reload whenever the plugin's file changes: for developing it"},
+            "drain_s": {"type": "number", "minimum": 0, "maximum": 3600, "default": 10, "description": "How long the old version may finish what it has under way"},
+            "probation_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30, "description": "A new version that fails within this time gives way to the old one"}
+          }
+        },
         "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$", "x-hint": "the file's SHA-256, 64 hexadecimal digits"},
         "supervision": {"$ref": "#/$defs/supervision"}
       }

@@ -88,6 +88,14 @@ void register_host_methods(api::method_table& table, application& app) {
     act("ui.stop", role::op, "Stops a user interface", &plugin_board::stop, true);
     act("plugin.restart", role::admin, "Stops and starts a plugin", &plugin_board::restart, false);
     act("plugin.release", role::admin, "Forgets that a plugin crashed: it runs as configured again", &plugin_board::release, false);
+    table.add({"plugin.reload", role::admin, "Replaces a running plugin by the file as it is now, or by another one; the old version goes on if the new one fails",
+               object_schema({{"id", "string", true}, {"from", "string"}}), {}, [a](const identity&, json p, reply done) {
+                   const std::string id = p["id"];
+                   a->board_->reload(id, string_or(p, "from"), [a, id, done = std::move(done)](result<plugins::plugin_info> r) mutable {
+                       if (!r) return done(tl::unexpected<error>(r.error()));
+                       done(a->board_->row(id));
+                   });
+               }});
     act("plugin.remove", role::admin, "Stops and forgets a plugin until the configuration names it again", &plugin_board::remove, false);
     table.add({"ui.swap", role::op, "Hands over from one user interface to another", object_schema({{"from", "string", true}, {"to", "string", true}}), {},
                [a](const identity&, json p, reply done) { a->board_->swap(p["from"], p["to"], std::move(done)); }});

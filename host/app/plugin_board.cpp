@@ -59,6 +59,9 @@ plugins::plugin_spec spec_of(const std::string& id, const json& entry, const std
     s.limits.memory_mb = static_cast<std::uint64_t>(int_or(limits, "memory_mb", 500));
     s.limits.descriptors = static_cast<std::uint32_t>(int_or(limits, "descriptors", 1024));
     if (entry.contains("sandbox")) s.sandbox = entry["sandbox"];
+    const json& reload = member(entry, "reload");
+    s.drain_timeout = milliseconds(static_cast<std::int64_t>(number_or(reload, "drain_s", 10) * 1000));
+    s.probation = milliseconds(static_cast<std::int64_t>(number_or(reload, "probation_s", 30) * 1000));
     if (entry.contains("supervision"))
         if (auto sup = plugins::supervision_from(entry["supervision"])) s.supervision = *sup;  // checked by the configuration
     return s;
@@ -90,7 +93,8 @@ json ask_ui(plugins::plugin_set& set, const std::string& id, int32_t (*hf_ui::*q
 bool same_configuration(const wanted_plugin& a, const wanted_plugin& b) {
     const auto& x = a.spec;
     const auto& y = b.spec;
-    return x.use == y.use && x.settings == y.settings && x.sha256 == y.sha256 && a.start == b.start && a.shown_supervision == b.shown_supervision;
+    return x.use == y.use && x.settings == y.settings && x.sha256 == y.sha256 && x.isolation == y.isolation && x.limits == y.limits && x.sandbox == y.sandbox && x.drain_timeout == y.drain_timeout &&
+           x.probation == y.probation && a.watch == b.watch && a.start == b.start && a.shown_supervision == b.shown_supervision;
 }
 
 std::map<std::string, wanted_plugin> wanted_plugins(const json& resolved, const json& redacted, const std::string& base_dir,
@@ -106,6 +110,7 @@ std::map<std::string, wanted_plugin> wanted_plugins(const json& resolved, const 
             if (known.contains("auth") && !w.spec.settings.contains("auth")) w.spec.settings["auth"] = {{"mode", string_or(resolved["auth"], "mode", "token")}};
         }
         w.start = mode_from(string_or(entry, "start"));
+        w.watch = bool_or(member(entry, "reload"), "watch", false);
         w.shown_settings = shown.is_null() ? json::object() : shown;
         w.shown_supervision = entry.contains("supervision") ? entry["supervision"] : json();
         w.implied = implied;
@@ -231,6 +236,12 @@ void plugin_board::release(const std::string& id, done finished) {
     set_->release(id, std::move(finished));
 }
 
+void plugin_board::reload(const std::string& id, const std::string& from, done finished) {
+    if (auto w = find(id); !w) return finished(tl::unexpected<error>(w.error()));
+    if (!set_->info(id)) return start(id, nullptr, std::move(finished));
+    set_->reload(id, from, std::move(finished));
+}
+
 void plugin_board::remove(const std::string& id, done finished) {
     if (auto w = find(id); !w) return finished(tl::unexpected<error>(w.error()));
     {
@@ -290,6 +301,7 @@ json plugin_board::row_of(const wanted_plugin& w) const {
     for (const auto& [key, value] : known.items())
         if (!out.contains(key)) out[key] = value;
     out["state"] = std::string(plugins::to_string(info->phase));
+    if (info->reason.empty() && !info->rolled_back.empty()) out["reason"] = "rolled back: " + info->rolled_back;
     if (w.kind == "ui" && info->phase == plugins::instance_phase::active)
         if (const json about = ask_ui(*set_, w.spec.id, &hf_ui::describe); about.is_object() && about.contains("url")) out["url"] = about["url"];
     return out;
@@ -341,6 +353,12 @@ std::string plugin_board::instance_for(const std::string& name) const {
     for (const std::string& id : order_)
         if (wanted_.at(id).spec.use == name) return id;
     return name;
+}
+
+bool plugin_board::watched(const std::string& id) const {
+    std::lock_guard lock(mutex_);
+    auto it = wanted_.find(id);
+    return it != wanted_.end() && it->second.watch;
 }
 
 std::vector<wanted_plugin> plugin_board::of_kind(const std::string& kind) const {

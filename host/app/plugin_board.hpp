@@ -18,6 +18,7 @@ struct wanted_plugin {
     start_mode start = start_mode::automatic;
     json shown_settings;     ///< as written in the file, credentials hidden
     json shown_supervision;  ///< as written, or null
+    bool watch = false;      ///< reloaded when its file changes
     bool implied = false;    ///< not listed under "plugins"
     friend bool same_configuration(const wanted_plugin& a, const wanted_plugin& b);
 };
@@ -43,6 +44,8 @@ class plugin_board {
     void restart(const std::string& id, done finished);
     void remove(const std::string& id, done finished);
     void release(const std::string& id, done finished);
+    /// The file as it is now, or another one, in place of what runs: see plugin_set::reload. One that was never started is started.
+    void reload(const std::string& id, const std::string& from, done finished);
     /// Starts `to` with what `from` exported, then stops `from`. If `to` does not become active, `from` goes on.
     void swap(const std::string& from, const std::string& to, api::reply reply);
 
@@ -54,6 +57,7 @@ class plugin_board {
 
     /// The instance to use for a name in the configuration: an id, else the first with this `use`. [any thread]
     std::string instance_for(const std::string& name) const;
+    bool watched(const std::string& id) const;
     std::vector<wanted_plugin> of_kind(const std::string& kind) const;
     plugins::plugin_set& set() const { return *set_; }
 

@@ -31,9 +31,10 @@ class sqlite_store final : public store {
                                       [this] { host_.workers().wake(worker_name); },
                                       [this](std::int32_t level, const std::string& line) { host_.log().write(level, line, {{"path", options_.file.path}}); },
                                       [this](const char* name, double value) { host_.metrics().add(name, value); }});
-        writer_->open();
     }
+    /// Not before: while another version of this plugin still has the file, only this one can be made ready.
     void start() override {
+        writer_->open();
         host_.workers().start({.name = worker_name, .shutdown = stop_within}, [this](worker_ctl& ctl) { writer_->run(ctl); });
     }
     void quiesce(time_point deadline) override {
