@@ -137,6 +137,7 @@ constexpr const char* schema_text = R"json({
         "disabled": {"type": "boolean"},
         "internal": {"type": "boolean"},
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
+        "move": {"enum": ["overlap", "restart"], "default": "overlap", "description": "When the transport plugin is replaced: a second connection beside the first, or, for a server that cannot run twice, a restart between two calls"},
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
         "call_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 604800, "description": "No call of this server may take longer, whatever its caller allows"},

@@ -177,7 +177,7 @@ void server_actor::publish() {
     s->starts = record_->starts;
     s->calls = record_->calls;
     s->failed_calls = record_->failed_calls;
-    s->pending_calls = calls_.size();
+    s->pending_calls = calls_.size() + held_.size();
     record_->publish(std::move(s));
 }
 
@@ -258,6 +258,7 @@ void server_actor::on_exit(const supervise::exit_reason&) noexcept {
     draining_.clear();
     move_permit_.reset();
     leaving_.clear();
+    held_.clear();
     calls_.clear();  // each job tells its caller
     starting_.clear();
     ending_.clear();

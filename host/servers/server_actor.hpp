@@ -87,10 +87,16 @@ class server_actor final : public supervise::actor {
     void begin_move(move_gate::permit permit);
     void move_failed(const error& why);
     void on_next_ready(mcp::out::ready r);
+    void open_next();
+    void vacate();
+    void hold(std::shared_ptr<call_job> job);
+    void drop_held(std::uint64_t call, error why);
+    void send_held();
+    void refuse_held(const error& why);
     void adopt_next();
     void drain(std::shared_ptr<link> old);
     void drained(link& l, const error& why);
-    void end_move(const error& why);
+    void end_move(const error& why);  ///< close_connection() follows; calls that are held go with it
 
     // server_calls.cpp: calls and health
     void on_done(link& l, mcp::out::done d);
@@ -119,8 +125,15 @@ class server_actor final : public supervise::actor {
     bool connect_waits_ = false;
     std::shared_ptr<link> next_;           ///< being opened while link_ serves
     std::vector<std::shared_ptr<link>> draining_;
+    struct held_call {
+        std::shared_ptr<call_job> job;
+        steady_time since;
+        supervise::timer_handle timeout;
+    };
+    bool holding_ = false;                 ///< "move": "restart" is under way; once no call is in flight link_ is null until it is back
+    std::map<std::uint64_t, held_call> held_;  ///< calls meanwhile, in the order they came
     bool move_asked_ = false;              ///< for a permit
-    move_gate::permit move_permit_;        ///< while next_ is being opened
+    move_gate::permit move_permit_;        ///< while next_ is being opened or calls are held
     std::uint32_t move_failures_ = 0;      ///< in a row
     steady_time move_began_{};
     steady_time attempt_began_{};

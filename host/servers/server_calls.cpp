@@ -10,6 +10,7 @@ constexpr seconds verdict_retry{30};  // after a policy that gave no verdict
 }
 
 void server_actor::call(std::shared_ptr<call_job> job) {
+    if (holding_) return hold(std::move(job));
     const auto refuse = [&](errc code, std::string why, nanoseconds retry) {
         error e{code, std::move(why)};
         if (retry > nanoseconds(0)) e.retry_after = std::chrono::ceil<milliseconds>(retry);
@@ -53,6 +54,7 @@ void server_actor::answer(std::uint64_t id, const std::string& key, json respons
 }
 
 void server_actor::cancel(std::uint64_t id) {
+    drop_held(id, {errc::cancelled, "the call was cancelled before it was sent"});
     if (auto it = calls_.find(id); it != calls_.end()) feed(find_link(it->second->conn), mcp::in::cancel{id, {}});
 }
 

@@ -103,6 +103,7 @@ void server_actor::close_connection(const error& why) {
     if (attempt_permit_ && breaker_) breaker_->report(*attempt_permit_, HF_OUTCOME_DROPPED, nanoseconds(0), now());
     attempt_permit_.reset();
     part_.reset();
+    refuse_held(why);  // first: the end of the last call must not look like the moment to restart
     if (link_) close_link(link_, why);
 }
 
@@ -120,6 +121,7 @@ void server_actor::left(std::uint64_t conn) {
     ending_.clear();
     for (auto& w : waiting) w(row());
     if (stopping_) return exit({supervise::exit_kind::shutdown, 0, {}});
+    if (holding_ && !link_ && !next_) return open_next();
     if (connect_waits_) connect(status_.state.failures + 1);
 }
 
@@ -214,7 +216,9 @@ void server_actor::feed(std::shared_ptr<link> l, mcp::client_event e) {
     l->machine.on(std::move(e), now(), actions);
     for (auto& a : actions) perform(*l, a);
     arm_machine(*l);
-    if (l->draining && l->machine.pending_calls() == 0) drained(*l, {errc::cancelled, "the server was moved"});
+    if (l->machine.pending_calls() > 0) return;
+    if (l->draining) drained(*l, {errc::cancelled, "the server was moved"});
+    else if (holding_ && l == link_) vacate();
 }
 
 void server_actor::perform(link& l, mcp::client_action& action) {

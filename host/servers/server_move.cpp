@@ -1,11 +1,13 @@
 // Make before break: when a transport plugin has been replaced, a connected server opens a second connection through the new
 // generation while the first serves; ready, it takes over, and the first one stays for the calls that were sent on it.
+// A server that cannot run twice ("move": "restart") is emptied, ended and started again instead; new calls wait meanwhile.
 #include "servers/server_actor.hpp"
 
 namespace holdfast::servers {
 namespace {
 constexpr seconds drain_deadline{25};      // the plugin's own generation is stopped after 30 s: closed by us is the better end
 constexpr std::size_t max_draining = 8;    // connections before that still have calls; the next move waits for one to end
+constexpr std::size_t max_held = 1'024;    // calls that wait while a server restarts to move
 constexpr seconds first_retry{2}, longest_retry{15};
 
 nanoseconds retry_delay(std::uint32_t failures) {
@@ -23,7 +25,7 @@ std::string server_actor::transport_name() const {
 
 /// Called whenever there may be a newer generation. A move under way looks again at its end, so replacements coalesce.
 void server_actor::consider_move() {
-    if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_ || move_asked_) return;
+    if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_ || holding_ || move_asked_) return;
     move_timer_.cancel();
     auto transport = resolve_transport();
     if (!transport) return move_failed(transport.error());
@@ -38,17 +40,26 @@ void server_actor::consider_move() {
 
 void server_actor::begin_move(move_gate::permit permit) {
     move_asked_ = false;
-    if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_) return;
+    if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_ || holding_) return;
     if (draining_.size() >= max_draining) return;  // drained() looks again
     auto transport = resolve_transport();
     if (!transport) return move_failed(transport.error());
     if (link_->is_through(*transport)) return;
     server_log(false, "moving to a new generation of " + transport_name());
     move_began_ = now();
+    move_permit_ = std::move(permit);
+    if (!spec_->restarts_to_move) return open_next();
+    holding_ = true;
+    if (link_->machine.pending_calls() == 0) return vacate();
+    move_timer_ = tell_after(drain_deadline, [this] { vacate(); });
+}
+
+void server_actor::open_next() {
+    auto transport = resolve_transport();
+    if (!transport) return move_failed(transport.error());
     auto opened = open_link(std::move(*transport));
     if (!opened) return move_failed(opened.error());
     next_ = std::move(*opened);
-    move_permit_ = std::move(permit);
     move_timer_ = tell_after(spec_->connect_timeout, [this] {
         if (next_) move_failed(not_ready(*next_));
     });
@@ -59,6 +70,7 @@ void server_actor::move_failed(const error& why) {
     move_permit_.reset();
     if (auto l = std::move(next_)) close_link(std::move(l), why);
     if (stopping_ || status_.state.now != status::healthy) return;  // recovery opens its own
+    if (!link_) return lost({why.code, "it could not be moved to the new generation of " + transport_name() + ": " + why.message});
     const nanoseconds delay = retry_delay(++move_failures_);
     server_log(true, "it could not be moved to the new generation of " + transport_name() + ": " + why.message + "; the old connection goes on, next attempt in " +
                          std::to_string(std::chrono::ceil<seconds>(delay).count()) + " s");
@@ -84,11 +96,58 @@ void server_actor::on_next_ready(mcp::out::ready r) {
         record_->set_part(part_);
         context_->catalogue_changed();
     }
-    drain(std::move(old));
+    if (old) drain(std::move(old));
     server_log(false, "moved to the new generation of " + transport_name());
     publish();
+    send_held();
     follow_verdict();
     consider_move();
+}
+
+/// "move": "restart", and no call is in flight any more, or their time is over.
+void server_actor::vacate() {
+    if (!holding_ || !link_) return;
+    move_timer_.cancel();
+    health_timer_.cancel();
+    probe_ = 0;
+    close_link(std::exchange(link_, nullptr), {errc::transport_lost, "the server restarts for a new generation of its transport"});
+    if (leaving_.empty() || spec_->http) open_next();  // else left() does: the old process may still hold files and ports
+}
+
+void server_actor::hold(std::shared_ptr<call_job> job) {
+    const auto id = job->id;
+    if (held_.size() >= max_held) {
+        ++record_->calls;
+        ++record_->failed_calls;
+        return job->finish(fail(errc::overloaded, "'" + record_->name + "' restarts, and " + std::to_string(max_held) + " calls wait for it already"));
+    }
+    const auto timeout = spec_->call_timeout ? std::min(job->timeout, *spec_->call_timeout) : job->timeout;
+    auto timer = tell_after(timeout, [this, id] { drop_held(id, {errc::timeout, "'" + record_->name + "' restarts and was not back in time; the call was not sent"}); });
+    held_.emplace(id, held_call{std::move(job), now(), std::move(timer)});
+}
+
+void server_actor::drop_held(std::uint64_t id, error why) {
+    auto held = held_.extract(id);
+    if (held.empty()) return;
+    ++record_->calls;
+    ++record_->failed_calls;
+    held.mapped().job->finish(tl::unexpected(std::move(why)));
+}
+
+void server_actor::send_held() {
+    holding_ = false;
+    for (auto& [id, held] : std::exchange(held_, {})) {
+        held.job->timeout -= std::chrono::duration_cast<milliseconds>(now() - held.since);
+        call(std::move(held.job));
+    }
+}
+
+void server_actor::refuse_held(const error& why) {
+    if (!holding_) return;
+    holding_ = false;
+    move_timer_.cancel();
+    move_permit_.reset();
+    while (!held_.empty()) drop_held(held_.begin()->first, {errc::unavailable, "'" + record_->name + "' did not come back: " + why.message});
 }
 
 /// The second connection becomes that of the attempt under way.

@@ -114,6 +114,9 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     const std::string cwd = r.text(server, "cwd").empty() ? r.text(server, "working_dir") : r.text(server, "cwd");
 
     spec->enabled = r.flag(server, "enabled", true) && !r.flag(server, "disabled", false);
+    const std::string move = r.text(server, "move");
+    if (!move.empty() && move != "overlap" && move != "restart") r.wrong("move", "must be \"overlap\" or \"restart\"");
+    spec->restarts_to_move = move == "restart";
     spec->permanent = r.flag(server, "internal", false);
     const auto ms = [](nanoseconds n) { return std::chrono::duration_cast<milliseconds>(n); };
     spec->stop_grace = ms(r.duration(server, "stop_grace_s", 5, 0));
@@ -143,7 +146,7 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     for (const char* ours : {"first_delay_s", "disable_after_minutes"}) spec->breaker.erase(ours);  // policies refuse unknown keys
 
     spec->connection = server;
-    for (const char* key : {"breaker", "health", "enabled", "disabled", "internal", "working_dir"}) spec->connection.erase(key);
+    for (const char* key : {"breaker", "health", "enabled", "disabled", "internal", "move", "working_dir"}) spec->connection.erase(key);
     spec->connection["name"] = name;
     if (!cwd.empty()) spec->connection["cwd"] = cwd;
     spec->fingerprint = dump(json{{"server", server}, {"breaker", merged(breaker, member(server, "breaker"))},

@@ -21,6 +21,7 @@ struct server_spec {
     std::string health_use;
     json probe;                   ///< null, or {"method","params"}
     bool enabled = true;          ///< "disabled": true starts it disabled
+    bool restarts_to_move = false;///< "move": "restart": it cannot run twice; "overlap" (default): beside itself for a moment
     bool permanent = false;       ///< "internal": true: its actor is restarted whatever happens
     milliseconds stop_grace{5'000};
     milliseconds connect_timeout{60'000};

@@ -25,6 +25,16 @@ TEST(server_spec, vs_code_and_cursor_words_for_transports) {
     EXPECT_EQ((*make_spec("r", {{"type", "stdio"}, {"command", "x"}}, {}, {}))->transport, "stdio");
     EXPECT_EQ((*make_spec("r", {{"transport", "my-own"}, {"anything", 1}}, {}, {}))->transport, "my-own");
 }
+TEST(server_spec, how_it_moves_to_a_new_transport) {
+    EXPECT_FALSE((*make_spec("r", {{"command", "x"}}, {}, {}))->restarts_to_move);
+    EXPECT_FALSE((*make_spec("r", {{"command", "x"}, {"move", "overlap"}}, {}, {}))->restarts_to_move);
+    const auto s = *make_spec("r", {{"command", "x"}, {"move", "restart"}}, {}, {});
+    EXPECT_TRUE(s->restarts_to_move);
+    EXPECT_FALSE(s->connection.contains("move")) << "not the transport's";
+    auto wrong = make_spec("r", {{"command", "x"}, {"move", "jump"}}, {}, {});
+    ASSERT_FALSE(wrong);
+    EXPECT_NE(wrong.error().message.find("mcpServers.r.move"), std::string::npos) << wrong.error().message;
+}
 TEST(server_spec, own_settings_override_the_global_ones_key_by_key) {
     const json breaker{{"use", "breaker-window"}, {"failure_threshold", 7}, {"recovery_timeout_s", 10}};
     const json health{{"interval_s", 10}, {"timeout_s", 2}};
