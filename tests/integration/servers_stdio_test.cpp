@@ -222,6 +222,47 @@ TEST_F(servers_stdio, a_stubborn_server_is_ended_all_the_same) {
     EXPECT_EQ((*stopped)["status"], "disabled");
     EXPECT_TRUE(gone([&] { return ::kill(pid, 0) != 0; })) << "the process outlived the reply";
 }
+TEST_F(servers_stdio, reloads_of_the_transport_fail_no_call) {
+    json once = demo();
+    once["move"] = "restart";
+    apply({{"demo", demo()}, {"once", once}});
+    ASSERT_TRUE(healthy("demo"));
+    ASSERT_TRUE(healthy("once"));
+    std::atomic<bool> enough{false};
+    std::atomic<int> made{0};
+    std::mutex failures_mutex;
+    std::vector<std::string> failures;
+    std::vector<std::thread> callers;
+    for (const char* server : {"demo", "once"})
+        for (const bool slow : {true, false})
+            callers.emplace_back([&, server, slow] {
+                while (!enough) {
+                    const auto r = slow ? call(server, "slow", {{"duration_ms", 60}, {"steps", 2}}) : call(server, "echo", {{"text", "x"}});
+                    ++made;
+                    if (r.value) continue;
+                    std::lock_guard lock(failures_mutex);
+                    failures.push_back(std::string(server) + ": " + r.value.error().message);
+                }
+            });
+    for (int i = 0; i < 10; ++i) {
+        const auto pids = std::pair(row("demo")["pid"], row("once")["pid"]);
+        auto reloaded = await<plugins::plugin_info>(patience, [&](auto done) { loaded->reload("transport-stdio", {}, std::move(done)); });
+        EXPECT_TRUE(reloaded) << reloaded.error().message;
+        if (!reloaded) break;
+        servers->transport_replaced("stdio");
+        const auto moved = [&](const char* name, const json& pid) { return row(name).contains("pid") && row(name)["pid"] != pid; };
+        EXPECT_TRUE(until([&] { return moved("demo", pids.first) && moved("once", pids.second); })) << row("demo") << row("once");
+    }
+    enough = true;
+    for (auto& c : callers) c.join();
+    EXPECT_EQ(failures, std::vector<std::string>{}) << "of " << made << " calls";
+    RecordProperty("calls", made);
+    for (const char* name : {"demo", "once"}) {
+        EXPECT_EQ(row(name)["status"], "healthy");
+        EXPECT_EQ(row(name)["restarts"], 0);
+    }
+    EXPECT_TRUE(gone([&] { return spawner->running() == 2; })) << "a process before was left behind";
+}
 
 }  // namespace
 }  // namespace holdfast::servers
