@@ -12,6 +12,7 @@ constexpr double messages_per_second = 10, message_burst = 40;   // WebSocket me
 constexpr double exchanges_per_second = 1, exchange_burst = 10;  // attempts to sign in from one address
 constexpr auto sweep_every = 10s;                                // logins and tokens of open WebSockets are checked again
 constexpr auto stop_grace = 2s;
+constexpr auto drained_grace = 250ms;                            // who is left has had its time to take the answer
 constexpr const char* cookie_prefix = "holdfast_session";
 
 constexpr const char* content_security_policy =
@@ -74,15 +75,15 @@ gateway::gateway(sdk::host& host, const settings& s)
       assets_(load_assets()),
       api_(std::make_shared<api_port>(host.api())),
       message_rate_(messages_per_second, message_burst),
-      exchange_rate_(exchanges_per_second, exchange_burst) {}
+      exchange_rate_(exchanges_per_second, exchange_burst),
+      grace_(stop_grace) {}
 
 void gateway::listen() {
     web::server_options options;
-    options.host = settings_.listen.host;
-    options.port = settings_.listen.port;
+    options.listener = host_.listeners().open(settings_.listen.host, settings_.listen.port);
     options.limits.max_connections = settings_.max_connections;
-    auto made = web::http_server::listen(options, *this);
-    if (!made) throw sdk::plugin_error(made.error().in_use ? HF_E_UNAVAILABLE : HF_E_INVALID, made.error().message);
+    auto made = web::http_server::serve(options, *this);
+    if (!made) throw sdk::plugin_error(HF_E_INTERNAL, made.error());
     server_ = std::move(*made);
     services_ = std::make_shared<ws_services>(ws_services{
         *api_, host_.events(),
@@ -107,9 +108,15 @@ void gateway::run(sdk::worker_ctl& ctl) {
     });
 }
 
+void gateway::quiesce(clock::time_point deadline) {
+    if (!server_) return;
+    server_->drain(deadline);
+    grace_ = drained_grace;
+}
+
 void gateway::stop() {
     api_->close();  // what is under way is answered now, as cancelled
-    if (server_) server_->stop(stop_grace);
+    if (server_) server_->stop(grace_);
     if (!api_->wait(stop_grace)) host_.log().warn("calls of the web UI did not end in time", {});
 }
 

@@ -25,7 +25,9 @@ class gateway final : public web::http_handler {
     void listen();
     /// One of the threads that serve; returns when told to stop. [worker]
     void run(sdk::worker_ctl& ctl);
-    /// Finishes what is under way and gives the port back. [control]
+    /// Finishes what is under way and takes no new client: those wait for the next generation. [control]
+    void quiesce(std::chrono::steady_clock::time_point deadline);
+    /// Ends what is left. [control]
     void stop();
 
     std::string url() const;
@@ -68,6 +70,8 @@ class gateway final : public web::http_handler {
     web::token_bucket message_rate_;
     web::token_bucket exchange_rate_;
     std::vector<std::weak_ptr<ws_client>> clients_;
+
+    std::chrono::milliseconds grace_;  ///< of stop [control]
 };
 
 }  // namespace holdfast::ui_http

@@ -29,6 +29,11 @@ void ws_client::on_open(std::shared_ptr<web::websocket> s) {
     if (flat_) start_flat();
 }
 
+bool ws_client::busy() const {
+    const std::lock_guard lock(mutex_);
+    return calls_ > 0;
+}
+
 void ws_client::on_close() {
     std::map<std::uint64_t, subscription_ptr> all;
     sdk::subscription flat;  // handles end outside the lock: ending waits for callbacks under way
@@ -76,11 +81,9 @@ void ws_client::call(const json& id, const std::string& method, const json& para
     }
     if (full) return reply_error(id, {"overloaded", "at most " + std::to_string(max_calls) + " calls at once on one connection", 50});
     services_->api.call(method, params.is_null() ? "{}" : dump(params), who_, [self = shared_from_this(), id = dump(id)](api_result r) {
-        {
-            const std::lock_guard lock(self->mutex_);
-            --self->calls_;
-        }
         self->reply("{\"id\":" + id + (r.ok ? ",\"result\":" + r.json_text : ",\"error\":" + r.error.to_json()) + "}");
+        const std::lock_guard lock(self->mutex_);
+        --self->calls_;
     });
 }
 

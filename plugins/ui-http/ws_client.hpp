@@ -36,6 +36,7 @@ class ws_client final : public web::websocket_handler, public std::enable_shared
 
     void on_open(std::shared_ptr<web::websocket> socket) override;
     void on_message(std::string_view text) override;
+    bool busy() const override;
     void on_close() override;
 
     /// [server thread] Ends the connection when its login is gone.

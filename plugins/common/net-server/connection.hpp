@@ -22,12 +22,19 @@ using tcp = net::ip::tcp;
 
 struct core;
 
+enum class server_phase : std::uint8_t {
+    serving,
+    leaving,   ///< accepts nobody; each answer is its connection's last
+    stopping,  ///< nothing new
+};
+
 /// One accepted socket. Both functions post to the connection's own strand. [any thread]
 class connection : public std::enable_shared_from_this<connection> {
   public:
     explicit connection(std::shared_ptr<core> c) : core_(std::move(c)) {}
     connection(const connection&) = delete;
     virtual ~connection();
+    virtual void leave(bool idle_too) = 0;  ///< close after the next answer; idle_too: or at once if nothing is under way. Told again and again
     virtual void drain() = 0;  ///< close as soon as nothing is under way
     virtual void abort() = 0;  ///< close now
 
@@ -46,7 +53,7 @@ struct core : std::enable_shared_from_this<core> {
     const server_limits limits;
     net::executor_work_guard<net::io_context::executor_type> guard;
 
-    std::atomic<bool> draining{false};
+    std::atomic<server_phase> phase{server_phase::serving};
     std::atomic<bool> finished{false};
     std::atomic<std::uint64_t> accepted{0}, refused{0}, requests{0}, upgrades{0}, bad_requests{0}, slow_cut{0};
 

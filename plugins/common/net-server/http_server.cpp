@@ -1,5 +1,8 @@
 #include "net-server/http_server.hpp"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -19,6 +22,7 @@ constexpr std::size_t first_read_bytes = 4 * 1024;
 constexpr auto linger_time = 2s;                      // after a refusal: reads on, so that the answer is not lost to a reset
 constexpr std::size_t turned_away_at_once = 64;      // refused clients that are still being told so
 constexpr std::size_t linger_bytes = 8 * 1024 * 1024;
+constexpr int idle_part = 8;  // of the time of a drain, for clients that have nothing under way and may be about to ask
 
 std::string_view reason_phrase(int status) {
     const auto text = http::obsolete_reason(static_cast<http::status>(status));
@@ -43,6 +47,14 @@ class http_connection final : public connection {
             self->write_response(http_response::failure(503, "overloaded", "too many connections; close some or retry", 1000), false);
         });
     }
+    void leave(bool idle_too) override {
+        if (!idle_too) return;  // each answer says goodbye
+        core_->post(executor_, [self = me()] {
+            if (!self->idle_) return;
+            self->leaves_ = true;
+            self->stream_.cancel();  // the reader looks whether a request has come at the last moment
+        });
+    }
     void drain() override {
         core_->post(executor_, [self = me()] {
             self->keep_alive_ = false;
@@ -60,6 +72,10 @@ class http_connection final : public connection {
         stream_.close();
         delist();
     }
+    bool more_has_come() {
+        beast::error_code ec;
+        return buffer_.size() > 0 || (stream_.socket().available(ec) > 0 && !ec);
+    }
 
     void await_request(std::chrono::milliseconds patience) {
         const auto& limits = core_->limits;
@@ -67,11 +83,12 @@ class http_connection final : public connection {
         parser_->header_limit(static_cast<std::uint32_t>(limits.header_bytes));
         parser_->body_limit(limits.body_bytes);
         if (buffer_.size() > 0) return read_header();  // pipelined
-        if (core_->draining) return close();
+        if (core_->phase == server_phase::stopping) return close();
         idle_ = true;
         stream_.expires_after(patience);
-        stream_.async_read_some(buffer_.prepare(first_read_bytes), [self = me()](beast::error_code ec, std::size_t n) {
+        stream_.async_read_some(buffer_.prepare(first_read_bytes), [self = me(), patience](beast::error_code ec, std::size_t n) {
             self->idle_ = false;
+            if (ec == net::error::operation_aborted && self->leaves_ && self->more_has_come()) return self->await_request(patience);
             if (ec) return self->close();
             self->buffer_.commit(n);
             self->read_header();
@@ -155,7 +172,7 @@ class http_connection final : public connection {
     void on_whole_request() {
         stream_.expires_never();
         ++core_->requests;
-        keep_alive_ = parser_->get().keep_alive() && !core_->draining;
+        keep_alive_ = parser_->get().keep_alive();
         http_request request;
         if (!convert(request)) return reject(400, "invalid_argument", "the request target is not a path");
         if (beast::websocket::is_upgrade(parser_->get())) return upgrade(request);
@@ -172,7 +189,7 @@ class http_connection final : public connection {
 
     void upgrade(const http_request& request) {
         keep_alive_ = false;
-        if (core_->draining) return reject(503, "unavailable", "the server is stopping; connect again");
+        if (core_->phase == server_phase::stopping) return reject(503, "unavailable", "the server is stopping; connect again");
         upgrade_answer answer;
         try {
             answer = core_->handler.on_upgrade(request);
@@ -186,7 +203,8 @@ class http_connection final : public connection {
     }
 
     void write_response(const http_response& r, bool head_only) {
-        if (core_->draining) keep_alive_ = false;
+        // What a client has sent ahead is answered before it is told to go.
+        if (core_->phase == server_phase::stopping || (core_->phase == server_phase::leaving && !more_has_come())) keep_alive_ = false;
         head_ = "HTTP/1.1 " + std::to_string(r.status) + " ";
         head_ += reason_phrase(r.status);
         head_ += "\r\n";
@@ -227,7 +245,7 @@ class http_connection final : public connection {
         if (keep_alive_) return await_request(core_->limits.idle_time);
         beast::error_code ignored;
         stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
-        if (!linger_ || core_->draining) return close();
+        if (!linger_ || core_->phase == server_phase::stopping) return close();
         buffer_.clear();
         lingered_ = 0;
         lingering_ = true;
@@ -238,7 +256,7 @@ class http_connection final : public connection {
     void linger() {
         stream_.async_read_some(buffer_.prepare(first_read_bytes), [self = me()](beast::error_code ec, std::size_t n) {
             self->lingered_ += n;
-            if (ec || self->lingered_ > linger_bytes || self->core_->draining) return self->close();
+            if (ec || self->lingered_ > linger_bytes || self->core_->phase == server_phase::stopping) return self->close();
             self->linger();
         });
     }
@@ -251,7 +269,7 @@ class http_connection final : public connection {
     std::string peer_, head_;
     std::shared_ptr<const std::string> body_;
     std::size_t written_ = 0, lingered_ = 0;
-    bool keep_alive_ = true, linger_ = false, lingering_ = false, idle_ = false, upgraded_ = false;
+    bool keep_alive_ = true, linger_ = false, lingering_ = false, idle_ = false, leaves_ = false, upgraded_ = false;
 };
 }  // namespace
 }  // namespace detail
@@ -264,7 +282,7 @@ struct http_server::impl {
 
     void accept() {
         acceptor.async_accept(net::make_strand(c->ioc), [this](beast::error_code ec, tcp::socket socket) {
-            if (c->draining) return;
+            if (ec && c->phase != server_phase::serving) return no_more();
             if (ec) return wait_and_accept();
             ++c->accepted;
             beast::error_code ignored;
@@ -276,15 +294,39 @@ struct http_server::impl {
                 open < c->limits.max_connections ? connection->start() : connection->turn_away();
             }
             if (open >= c->limits.max_connections) ++c->refused;
-            accept();
+            c->phase == server_phase::serving ? accept() : no_more();
         });
     }
     /// Out of descriptors, or a client that left between SYN and accept: never spin.
     void wait_and_accept() {
         retry.expires_after(std::chrono::milliseconds(50));
         retry.async_wait([this](beast::error_code ec) {
-            if (!ec && !c->draining) accept();
+            !ec && c->phase == server_phase::serving ? accept() : no_more();
         });
+    }
+
+    void no_more() { accepting = false; }
+    void stop_accepting() {
+        c->post(strand, [this] {
+            beast::error_code ignored;
+            acceptor.close(ignored);  // only this duplicate: who waits in the socket's backlog is accepted by another one
+            retry.cancel();
+        });
+    }
+    /// Does f, then lends a hand to whoever runs the loop, again and again until `over` or the deadline.
+    template <class F, class Over>
+    void repeat(std::chrono::steady_clock::time_point deadline, F f, Over over) {
+        using clock = std::chrono::steady_clock;
+        do {
+            f();
+            const auto again = std::min(deadline, clock::now() + std::chrono::milliseconds(10));
+            while (!over() && clock::now() < again) c->ioc.run_one_for(std::chrono::milliseconds(10));
+        } while (!over() && clock::now() < deadline);
+    }
+    // Told again and again: an upgrade replaces a connection by another, which was on no list a moment ago.
+    template <class F>
+    void tell_all(F f) {
+        for (const auto& connection : c->connections()) f(*connection);
     }
 
     std::shared_ptr<core> c;
@@ -293,6 +335,7 @@ struct http_server::impl {
     net::steady_timer retry;
     unsigned short port = 0;
     std::string address;
+    std::atomic<bool> accepting{true};  // until the last handler of the acceptor has run
 
     std::mutex runs_mutex;
     std::condition_variable runs_changed;
@@ -303,37 +346,20 @@ struct http_server::impl {
 http_server::http_server(std::shared_ptr<impl> i) : impl_(std::move(i)) {}
 http_server::~http_server() { stop(std::chrono::milliseconds(0)); }
 
-tl::expected<std::unique_ptr<http_server>, listen_error> http_server::listen(const server_options& options, http_handler& handler) {
-    const std::string where = (options.host.find(':') != std::string::npos ? "[" + options.host + "]" : options.host) + ":" + std::to_string(options.port);
-    const auto failed = [&](beast::error_code ec) {
-        listen_error e;
-        e.in_use = ec == net::error::address_in_use;
-        if (e.in_use)
-            e.message = "cannot listen on " + where + ": port " + std::to_string(options.port) +
-                        " is in use by another program (perhaps another Holdfast); stop it, or set \"listen\" to another port, or to port 0 for any free one";
-        else if (ec == net::error::access_denied)
-            e.message = "cannot listen on " + where + ": permission denied; set \"listen\" to a port above 1023";
-        else
-            e.message = "cannot listen on " + where + ": " + ec.message() + "; set \"listen\" to an address of this machine, e.g. 127.0.0.1:7777";
-        return tl::unexpected<listen_error>(std::move(e));
-    };
+tl::expected<std::unique_ptr<http_server>, std::string> http_server::serve(const server_options& options, http_handler& handler) {
     auto i = std::make_shared<impl>(handler, options.limits);
+    sockaddr_storage at{};
+    socklen_t size = sizeof at;
     beast::error_code ec;
-    auto ip = net::ip::make_address(options.host, ec);
+    if (::getsockname(options.listener, reinterpret_cast<sockaddr*>(&at), &size) != 0) ec.assign(errno, boost::system::system_category());
+    if (!ec) i->acceptor.assign(at.ss_family == AF_INET6 ? tcp::v6() : tcp::v4(), options.listener, ec);
     if (ec) {
-        tcp::resolver resolver(i->c->ioc);
-        const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, ec);
-        if (ec || found.empty()) return failed(ec ? ec : net::error::host_not_found);
-        ip = found.begin()->endpoint().address();
+        if (options.listener >= 0) ::close(options.listener);
+        return tl::unexpected<std::string>("cannot accept from the socket given: " + ec.message());
     }
-    const tcp::endpoint endpoint(ip, options.port);
-    i->acceptor.open(endpoint.protocol(), ec);
-    if (!ec) i->acceptor.set_option(net::socket_base::reuse_address(true), ec);
-    if (!ec) i->acceptor.bind(endpoint, ec);
-    if (!ec) i->acceptor.listen(net::socket_base::max_listen_connections, ec);
-    if (ec) return failed(ec);
-    i->port = i->acceptor.local_endpoint(ec).port();
-    i->address = ip.to_string();
+    const auto local = i->acceptor.local_endpoint(ec);
+    i->port = local.port();
+    i->address = local.address().to_string();
     net::post(i->strand, [raw = i.get()] { raw->accept(); });
     return std::unique_ptr<http_server>(new http_server(std::move(i)));
 }
@@ -356,6 +382,19 @@ void http_server::run(const std::function<bool()>& go_on) {
     while (!i.c->finished && go_on()) i.c->ioc.run_for(std::chrono::milliseconds(100));
 }
 
+void http_server::drain(std::chrono::steady_clock::time_point deadline) {
+    using clock = std::chrono::steady_clock;
+    auto& i = *impl_;
+    auto& c = *i.c;
+    auto serving = server_phase::serving;
+    if (!c.phase.compare_exchange_strong(serving, server_phase::leaving)) return;
+    i.stop_accepting();
+    const auto begin = clock::now();
+    const auto idle_until = begin + (deadline - begin) / idle_part;
+    i.repeat(deadline, [&] { i.tell_all([idle_too = clock::now() >= idle_until](connection& x) { x.leave(idle_too); }); },
+             [&] { return !i.accepting && c.open_connections() == 0; });
+}
+
 void http_server::stop(std::chrono::milliseconds grace) {
     using clock = std::chrono::steady_clock;
     auto& i = *impl_;
@@ -364,23 +403,11 @@ void http_server::stop(std::chrono::milliseconds grace) {
         if (std::exchange(i.stopped, true)) return;
     }
     auto& c = *i.c;
-    c.draining = true;
-    c.post(i.strand, [&i] {
-        beast::error_code ignored;
-        i.acceptor.close(ignored);
-        i.retry.cancel();
-    });
-    // Told again and again: an upgrade replaces a connection by another, which was on no list a moment ago.
-    const auto tell_until_gone = [&](void (connection::*what)(), std::chrono::milliseconds time) {
-        const auto until = clock::now() + time;
-        do {
-            for (const auto& connection : c.connections()) (connection.get()->*what)();
-            const auto again = std::min(until, clock::now() + std::chrono::milliseconds(10));
-            while (c.open_connections() > 0 && clock::now() < again) c.ioc.run_one_for(std::chrono::milliseconds(10));
-        } while (c.open_connections() > 0 && clock::now() < until);
-    };
-    tell_until_gone(&connection::drain, grace);
-    tell_until_gone(&connection::abort, std::chrono::seconds(2));
+    c.phase = server_phase::stopping;
+    i.stop_accepting();
+    const auto gone = [&] { return c.open_connections() == 0; };
+    i.repeat(clock::now() + grace, [&] { i.tell_all([](connection& x) { x.drain(); }); }, gone);
+    i.repeat(clock::now() + std::chrono::seconds(2), [&] { i.tell_all([](connection& x) { x.abort(); }); }, gone);
     // Late responders keep a connection alive but can no longer reach the loop; what is queued in it runs out here.
     c.close_gate();
     c.finished = true;

@@ -47,6 +47,8 @@ class websocket_handler {
     virtual ~websocket_handler() = default;
     virtual void on_open(std::shared_ptr<websocket> socket) = 0;
     virtual void on_message(std::string_view text) = 0;
+    /// An answer to this client is under way: drain() waits for it before it says goodbye.
+    virtual bool busy() const { return false; }
     /// Once, last, whatever ended it.
     virtual void on_close() = 0;
 };
@@ -66,14 +68,8 @@ class http_handler {
 };
 
 struct server_options {
-    std::string host = "127.0.0.1";  ///< a name is resolved, its first address is used
-    unsigned short port = 0;         ///< 0 = any free one
+    int listener = -1;  ///< a TCP socket that listens; the server owns the descriptor from the call on. Others may have duplicates of it
     server_limits limits;
-};
-
-struct listen_error {
-    bool in_use = false;
-    std::string message;  ///< names the address and what to do
 };
 
 struct server_counters {
@@ -83,15 +79,21 @@ struct server_counters {
     std::size_t open = 0;
 };
 
-/// Lifetime: listen → run on one or more threads → stop → destroy. Answers and sends that arrive after stop are dropped.
+/// Lifetime: serve → run on one or more threads → perhaps drain → stop → destroy. Answers and sends that arrive after stop are dropped.
 class http_server {
   public:
-    static tl::expected<std::unique_ptr<http_server>, listen_error> listen(const server_options& options, http_handler& handler);
+    /// Errors: in words; the socket is not one that listens.
+    static tl::expected<std::unique_ptr<http_server>, std::string> serve(const server_options& options, http_handler& handler);
     ~http_server();
 
     /// Serves on the calling thread until stop() or until `go_on` returns false; `go_on` is asked at least every 100 ms.
     /// Several threads may run at once. What a handler throws beyond a request ends this run with the exception.
     void run(const std::function<bool()>& go_on);
+
+    /// Gives its clients away, until none is left or the deadline: accepts nobody, and closes its duplicate of the socket. Requests are
+    /// finished, those on open connections still answered, with Connection: close; idle connections are closed after an eighth of the
+    /// time, WebSockets with 1001 once nothing is under way. [one thread, once, before stop; not from a handler]
+    void drain(std::chrono::steady_clock::time_point deadline);
 
     /// Takes no new connection or request, finishes what is under way until `grace` passed, closes WebSockets with 1001, cuts the
     /// rest, and ends every run(). Works with no thread in run(). [one thread, once; not from a handler]

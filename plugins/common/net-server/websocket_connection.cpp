@@ -65,6 +65,11 @@ class websocket_connection final : public connection, public websocket {
         return queued_;
     }
 
+    void leave(bool) override {
+        core_->post(executor_, [self = me()] {
+            if (self->handler_ && !self->handler_->busy()) self->begin_close(1001, "the server is going away; connect again");
+        });
+    }
     void drain() override { close(1001, "the server is stopping; connect again"); }
     void abort() override {
         core_->post(executor_, [self = me()] { self->cut(); });

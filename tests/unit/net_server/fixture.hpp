@@ -20,7 +20,9 @@ struct recorder final : web::websocket_handler {
     std::deque<std::string> messages;
     std::function<void(web::websocket&, std::string_view)> on_text;
     bool closed = false;
+    std::atomic<bool> under_way{false};
 
+    bool busy() const override { return under_way; }
     void on_open(std::shared_ptr<web::websocket> s) override {
         const std::lock_guard lock(mutex);
         socket = std::move(s);
@@ -60,10 +62,8 @@ struct scripted_handler final : web::http_handler {
 class net_server : public ::testing::Test {
   protected:
     void serve(web::server_limits limits = {}) {
-        web::server_options options;
-        options.limits = limits;
-        auto made = web::http_server::listen(options, handler);
-        ASSERT_TRUE(made) << made.error().message;
+        auto made = web::http_server::serve({listening_socket(), limits}, handler);
+        ASSERT_TRUE(made) << made.error();
         server = std::move(*made);
         for (int i = 0; i < 2; ++i) threads.emplace_back([this] { server->run([] { return true; }); });
     }

@@ -1,3 +1,5 @@
+#include <fcntl.h>
+
 #include "unit/net_server/fixture.hpp"
 
 namespace holdfast::test {
@@ -42,15 +44,11 @@ TEST_F(net_server, pipelined_requests_are_answered_in_order_though_answers_come_
     for (auto& t : others) t.join();
 }
 
-TEST_F(net_server, port_in_use_is_named_with_what_to_do) {
-    serve();
-    web::server_options options;
-    options.port = port();
-    const auto second = web::http_server::listen(options, handler);
-    ASSERT_FALSE(second);
-    EXPECT_TRUE(second.error().in_use);
-    EXPECT_NE(second.error().message.find(std::to_string(port())), std::string::npos) << second.error().message;
-    EXPECT_NE(second.error().message.find("\"listen\""), std::string::npos);
+TEST_F(net_server, what_is_no_socket_is_refused) {
+    EXPECT_FALSE(web::http_server::serve({-1, {}}, handler));
+    const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    EXPECT_FALSE(web::http_server::serve({file, {}}, handler));
+    EXPECT_NE(::fcntl(file, F_GETFD), 0) << "it was the server's";
 }
 
 TEST_F(net_server, garbage_gets_400_and_the_door) {
@@ -287,8 +285,7 @@ TEST_F(net_server, answers_after_stop_and_after_destruction_are_dropped_quietly)
 }
 
 TEST_F(net_server, stops_with_no_thread_running_it) {
-    web::server_options options;
-    auto made = web::http_server::listen(options, handler);
+    auto made = web::http_server::serve({listening_socket(), {}}, handler);
     ASSERT_TRUE(made);
     raw_client c((*made)->port());
     (*made)->stop(100ms);

@@ -30,6 +30,20 @@ struct raw_frame {
     }
 };
 
+/// A socket that listens on this machine, at a free port if need be, as a host lends it. -1: the port is taken.
+inline int listening_socket(std::uint16_t port = 0) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    sockaddr_in at{};
+    const int one = 1;
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 && ::listen(fd, SOMAXCONN) == 0) return fd;
+    ::close(fd);
+    return -1;
+}
+
 class raw_client {
   public:
     static constexpr std::chrono::seconds patience{20};

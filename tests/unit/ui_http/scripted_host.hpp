@@ -2,6 +2,7 @@
 // A host for one UI plugin, loaded from its file through the C ABI: methods are scripted, events are kept and replayed, workers are
 // real threads.
 #include <dlfcn.h>
+#include <fcntl.h>
 
 #include <condition_variable>
 #include <deque>
@@ -12,10 +13,12 @@
 #include "holdfast/abi/plugin.h"
 #include "holdfast/ext/api.h"
 #include "holdfast/ext/events.h"
+#include "holdfast/ext/listen.h"
 #include "holdfast/ext/log.h"
 #include "holdfast/ext/ui.h"
 #include "holdfast/ext/worker.h"
 #include "holdfast/status.hpp"
+#include "unit/net_server/raw_client.hpp"
 
 namespace holdfast::test {
 using nlohmann::json;
@@ -33,6 +36,7 @@ class scripted_host {
     using script = std::function<void(call)>;
 
     std::string token = "0123456789abcdef0123456789abcdef";
+    sdk::status no_listening;
 
     scripted_host() {
         raw_.size = sizeof raw_;
@@ -44,12 +48,16 @@ class scripted_host {
         log_ = {sizeof log_, 0, [](void* ctx, std::int32_t, hf_str m, hf_bytes f) { static_cast<scripted_host*>(ctx)->on_log(m, f); }};
         api_ = {sizeof api_, 0, &on_submit, &on_cancel, &on_describe, &on_authenticate};
         events_ = {sizeof events_, 0, [](void*, hf_bytes, hf_error*) -> std::int32_t { return HF_OK; }, &on_subscribe, &on_unsubscribe};
+        listen_ = {sizeof listen_, 0, &on_listen};
         worker_ = {sizeof worker_, 0, &on_worker, [](void*, hf_str, hf_error*) -> std::int32_t { return HF_OK; }, [](void*, hf_str) -> std::int32_t { return HF_OK; }};
         library_ = ::dlopen(UI_HTTP_PLUGIN, RTLD_NOW | RTLD_LOCAL);
         if (!library_) throw std::runtime_error(::dlerror());
         entry_ = static_cast<const hf_entry*>(::dlsym(library_, "hf_plugin_entry_v1"));
     }
-    ~scripted_host() { stop(); }
+    ~scripted_host() {
+        stop();
+        if (listener_ >= 0) ::close(listener_);
+    }
 
     /// Which method answers what. Before start().
     void on(const std::string& method, script s) { scripts_[method] = std::move(s); }
@@ -69,6 +77,10 @@ class scripted_host {
             instance_ = nullptr;
             throw;
         }
+    }
+    void quiesce(std::chrono::milliseconds time) {
+        hf_error err = sdk::empty_error();
+        instance_->quiesce(instance_->self, sdk::to_ns(std::chrono::steady_clock::now() + time), &err);
     }
     void stop() {
         if (!instance_) return;
@@ -135,6 +147,7 @@ class scripted_host {
         if (id == HF_EXT_LOG) return &log_;
         if (id == HF_EXT_API) return &api_;
         if (id == HF_EXT_EVENTS) return &events_;
+        if (id == HF_EXT_LISTEN) return &listen_;
         if (id == HF_EXT_WORKER) return &worker_;
         return nullptr;
     }
@@ -203,6 +216,15 @@ class scripted_host {
         const std::lock_guard lock(at(ctx).mutex_);
         at(ctx).subscriptions_.erase(id);
     }
+    /// The same socket each time; refused when the test says why.
+    static std::int32_t on_listen(void* ctx, hf_str, std::uint16_t port, std::int32_t* fd, hf_error* err) {
+        scripted_host& host = at(ctx);
+        if (!host.no_listening.ok()) return sdk::fill(err, host.no_listening.code, host.no_listening.message);
+        if (host.listener_ < 0) host.listener_ = listening_socket(port);
+        if (host.listener_ < 0) return sdk::fill(err, HF_E_UNAVAILABLE, "the port is taken");
+        *fd = ::fcntl(host.listener_, F_DUPFD_CLOEXEC, 0);
+        return HF_OK;
+    }
     static std::int32_t on_worker(void* ctx, const hf_worker_spec* spec, hf_error*) {
         scripted_host& host = at(ctx);
         host.threads_.emplace_back([&host, run = spec->run, arg = spec->arg] {
@@ -223,6 +245,8 @@ class scripted_host {
     hf_api api_{};
     hf_events events_{};
     hf_worker worker_{};
+    hf_listen listen_{};
+    int listener_ = -1;
     void* library_ = nullptr;
     const hf_entry* entry_ = nullptr;
     const hf_instance* instance_ = nullptr;

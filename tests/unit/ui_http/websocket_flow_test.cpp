@@ -1,3 +1,5 @@
+#include <future>
+
 #include "unit/ui_http/fixture.hpp"
 
 namespace holdfast::test {
@@ -182,6 +184,40 @@ TEST_F(web_socket_api, signing_out_ends_the_connection_at_its_next_message) {
     EXPECT_EQ(ask(request("POST", "/auth/logout", cookie + origin + json_type(), "{}", own)).status, 200);
     c.send_text(R"({"id":1,"method":"echo"})");
     EXPECT_EQ(frame_json(c)["no_frame"], 4401);
+}
+
+TEST_F(web_socket_api, quiescing_finishes_calls_before_it_says_goodbye) {
+    std::promise<scripted_host::call> asked, posted;
+    host.on("slow", [&](auto c) { asked.set_value(std::move(c)); });
+    host.on("slow.too", [&](auto c) { posted.set_value(std::move(c)); });
+    host.start();
+    raw_client c(host.port()), http(host.port()), other(host.port());
+    open(c);
+    c.send_text(R"({"id":1,"method":"slow"})");
+    http.send(request("POST", "/api/v1/call/slow.too", bearer() + json_type(), "{}"));
+    auto first = asked.get_future().get(), second = posted.get_future().get();
+    const auto port = host.port();
+    std::thread quiescing([&] { host.quiesce(std::chrono::seconds(60)); });
+    for (std::string last; last != "close";) {  // it has begun
+        const auto r = other.ask(request("GET", "/healthz"));
+        ASSERT_TRUE(r);
+        last = r->headers.at("connection");
+    }
+    first.done({{"late", 1}});
+    second.done({{"late", 2}});
+    EXPECT_EQ(frame_json(c), json({{"id", 1}, {"result", {{"late", 1}}}}));
+    EXPECT_EQ(frame_json(c)["no_frame"], 1001);
+    c.half_close();
+    const auto r = http.read_response();
+    ASSERT_TRUE(r);
+    EXPECT_EQ(json::parse(r->body), json({{"late", 2}}));
+    EXPECT_EQ(r->headers.at("connection"), "close");
+    quiescing.join();
+    raw_client waits(port);
+    ASSERT_TRUE(waits.connected());
+    host.stop();
+    host.start();
+    EXPECT_EQ(waits.ask(request("GET", "/healthz"))->status, 200) << "who came too late for the one is the other's";
 }
 
 TEST_F(web_socket_api, stopping_says_goodbye) {

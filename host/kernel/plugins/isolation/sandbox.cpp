@@ -37,13 +37,11 @@ constexpr int denied[] = {
     SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(adjtimex),
     SCMP_SYS(clock_adjtime), SCMP_SYS(sethostname), SCMP_SYS(setdomainname), SCMP_SYS(syslog), SCMP_SYS(vhangup), SCMP_SYS(iopl), SCMP_SYS(ioperm)};
 
-/// Whatever root could do: gone, but for ports below 1024. Errors: io_error.
+/// Whatever root could do: gone. Ports below 1024, too, come from hf.listen. Errors: io_error.
 result<void> give_up_capabilities() {
     __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct now[2]{}, keep[2]{};
-    if (syscall(SYS_capget, &head, now) != 0) return fail(errc::io_error, std::string("capget: ") + std::strerror(errno));
-    keep[0].effective = keep[0].permitted = now[0].permitted & (1u << CAP_NET_BIND_SERVICE);
-    if (syscall(SYS_capset, &head, keep) != 0) return fail(errc::io_error, std::string("capset: ") + std::strerror(errno));
+    const __user_cap_data_struct none[2]{};
+    if (syscall(SYS_capset, &head, none) != 0) return fail(errc::io_error, std::string("capset: ") + std::strerror(errno));
     return {};
 }
 
