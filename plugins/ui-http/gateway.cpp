@@ -13,6 +13,7 @@ constexpr double exchanges_per_second = 1, exchange_burst = 10;  // attempts to 
 constexpr auto sweep_every = 10s;                                // logins and tokens of open WebSockets are checked again
 constexpr auto stop_grace = 2s;
 constexpr auto drained_grace = 250ms;                            // who is left has had its time to take the answer
+constexpr std::chrono::milliseconds retry_elsewhere = 100ms;     // the next connection is another generation's
 constexpr const char* cookie_prefix = "holdfast_session";
 
 constexpr const char* content_security_policy =
@@ -110,6 +111,7 @@ void gateway::run(sdk::worker_ctl& ctl) {
 
 void gateway::quiesce(clock::time_point deadline) {
     if (!server_) return;
+    leaving_ = true;
     server_->drain(deadline);
     grace_ = drained_grace;
 }
@@ -202,6 +204,9 @@ void gateway::on_request(http_request request, web::responder respond) {
         r.headers = {{"Access-Control-Allow-Methods", "GET, POST"}, {"Access-Control-Allow-Headers", "authorization, content-type"}, {"Access-Control-Max-Age", "600"}};
         return reply(std::move(r));
     }
+    // Logins have been handed over: one that is opened or closed here would not be, or would still be, one there.
+    if (leaving_ && (request.path == "/auth/exchange" || request.path == "/auth/logout"))
+        return reply(http_response::failure(503, "unavailable", "the web UI is being replaced or stopped; try again", retry_elsewhere.count()));
     if (request.path == "/auth/exchange") return exchange(request, reply);
 
     const auto who = identify(request);

@@ -65,6 +65,7 @@ class gateway final : public web::http_handler {
     std::shared_ptr<ws_services> services_;  // shared with the clients
     std::shared_ptr<web::http_server> server_;  // set by listen, reset by the destructor only
     std::atomic<std::int64_t> next_sweep_ns_{0};
+    std::atomic<bool> leaving_{false};
 
     mutable std::mutex mutex_;  // guards what follows; leaf
     web::token_bucket message_rate_;

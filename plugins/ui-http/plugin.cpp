@@ -39,8 +39,9 @@ class ui_http_plugin final : public sdk::ui {
 }  // namespace holdfast::ui_http
 
 HOLDFAST_PLUGIN(holdfast::ui_http::ui_http_plugin, R"json({
-  "id": "ui-http", "kind": "ui", "version": "0.1.0", "abi": [1, 1], "interfaces": ["hf.ui/1"],"needs":["hf.listen/1","hf.worker/1","hf.api/1","hf.events/1"],
-"check":{"settings":{"listen":"127.0.0.1:0"}},
+  "id": "ui-http", "kind": "ui", "version": "0.1.0", "abi": [1, 1], "interfaces": ["hf.ui/1"], "reload": "overlap",
+  "needs":["hf.listen/1","hf.worker/1","hf.api/1","hf.events/1"],
+  "check":{"settings":{"listen":"127.0.0.1:0"}},
   "description": "Web chat and status pages, HTTP API and WebSocket",
   "settings": {
     "type": "object", "additionalProperties": false,

@@ -62,6 +62,20 @@ TEST_F(lent_socket, is_the_same_one_over_restarts_and_crashes) {
     EXPECT_EQ(about("p"), first);
 }
 
+TEST_F(lent_socket, is_shared_by_a_new_version_and_the_one_before) {
+    ASSERT_TRUE(add(listening("p")));
+    const json first = about("p");
+    std::vector<unique_fd> waiting;
+    waiting.push_back(connected(first["port"]));
+    ASSERT_TRUE(ask([&](auto done) { set->reload("p", {}, std::move(done)); }));
+    EXPECT_EQ(about("p"), first);
+    waiting.push_back(connected(first["port"]));
+    for (const auto& fd : waiting) {
+        ASSERT_EQ(write(fd.get(), "hello\n", 6), 6);
+        EXPECT_EQ(call("p", "client").value(), json({{"said", "hello\n"}}));
+    }
+}
+
 TEST_F(lent_socket, keeps_those_who_connect_while_nobody_runs) {
     auto s = listening("p");
     s.supervision.backoff = slow();

@@ -191,7 +191,7 @@ TEST_F(web_socket_api, quiescing_finishes_calls_before_it_says_goodbye) {
     host.on("slow", [&](auto c) { asked.set_value(std::move(c)); });
     host.on("slow.too", [&](auto c) { posted.set_value(std::move(c)); });
     host.start();
-    raw_client c(host.port()), http(host.port()), other(host.port());
+    raw_client c(host.port()), http(host.port()), other(host.port()), signed_out(host.port());
     open(c);
     c.send_text(R"({"id":1,"method":"slow"})");
     http.send(request("POST", "/api/v1/call/slow.too", bearer() + json_type(), "{}"));
@@ -203,6 +203,7 @@ TEST_F(web_socket_api, quiescing_finishes_calls_before_it_says_goodbye) {
         ASSERT_TRUE(r);
         last = r->headers.at("connection");
     }
+    EXPECT_EQ(signed_out.ask(request("POST", "/auth/logout", bearer() + json_type(), "{}"))->status, 503) << "the next generation has the logins";
     first.done({{"late", 1}});
     second.done({{"late", 2}});
     EXPECT_EQ(frame_json(c), json({{"id", 1}, {"result", {{"late", 1}}}}));
