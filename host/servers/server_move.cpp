@@ -5,7 +5,7 @@
 
 namespace holdfast::servers {
 namespace {
-constexpr seconds drain_deadline{25};      // the plugin's own generation is stopped after 30 s: closed by us is the better end
+constexpr seconds drain_deadline{25};      // from the take-over. The plugin's own drain time, if shorter, ends it as a loss
 constexpr std::size_t max_draining = 8;    // connections before that still have calls; the next move waits for one to end
 constexpr std::size_t max_held = 1'024;    // calls that wait while a server restarts to move
 constexpr seconds first_retry{2}, longest_retry{15};
