@@ -17,6 +17,7 @@
 #include "kernel/config/difference.hpp"
 #include "kernel/plugins/call_port.hpp"
 #include "kernel/plugins/isolation/crash_trace.hpp"
+#include "kernel/supervise/guardian.hpp"
 
 namespace holdfast::app {
 namespace {
@@ -114,7 +115,12 @@ result<void> application::lock_data_dir() {
 result<void> application::build_kernel() {
     const json& resolved = loaded_.document.resolved;
     bus_ = std::make_unique<events::bus>();
-    rt_ = std::make_unique<supervise::pool_runtime>(supervise::pool_options{static_cast<std::size_t>(int_or(resolved["host"], "threads", 0)), nullptr, "hf-pool"});
+    rt_ = std::make_unique<supervise::pool_runtime>(supervise::pool_options{static_cast<std::size_t>(int_or(resolved["host"], "threads", 0)), nullptr, supervise::host_pool_name});
+    auto guardian = supervise::guardian_link::open(*rt_);
+    if (!guardian) return tl::unexpected<error>(guardian.error());
+    guardian_ = std::move(*guardian);
+    const json& host = resolved["host"];
+    guardian_->patience(bool_or(host, "restart_when_hung", false) ? milliseconds(static_cast<std::int64_t>(number_or(host, "hang_timeout_s", 30) * 1000)) : milliseconds(0));
     dog_ = std::make_unique<supervise::watchdog>();
     processes_ = std::make_unique<supervise::process_spawner>(*rt_);
 
@@ -277,7 +283,22 @@ result<void> application::open_doors() {
         if (watch) watch_ = std::move(*watch);
         else write_log(level::warn, "config", "changes of the file are not noticed: " + watch.error().message);
     }
+    tell_ready();
     return {};
+}
+
+void application::tell_ready() {
+    std::string where;
+    for (const std::string& u : board_->urls()) where += (where.empty() ? " at " : ", ") + u;  // without the token
+    guardian_->ready("serving" + (where.empty() ? " on the control socket" : where));
+}
+
+void application::reload_soon() {
+    side_.post([this] {
+        guardian_->reloading();
+        reload();
+        tell_ready();
+    });
 }
 
 void application::configure_llm() {
@@ -355,8 +376,10 @@ void application::on_report(const supervise::supervision_report& report) {
     using supervise::exit_kind;
     const bool orderly = report.reason.kind == exit_kind::shutdown || report.reason.kind == exit_kind::normal;  // somebody wanted it
     write_log(stopping_ || orderly ? level::debug : level::warn, "supervise", name, fields);
-    if (report.kind == supervise::report_kind::shutdown && report.id.empty() && report.supervisor == "holdfast" && !stopping_ && options_.request_restart)
+    if (report.kind == supervise::report_kind::shutdown && report.id.empty() && report.supervisor == "holdfast" && !stopping_ && options_.request_restart) {
+        restart_wanted_ = true;
         options_.request_restart();
+    }
 }
 
 void application::on_plugin_change(const plugins::plugin_change& change) {
@@ -463,6 +486,7 @@ std::vector<std::string> application::urls() const {
 void application::stop() {
     if (std::exchange(stopped_, true)) return;
     stopping_ = true;
+    if (guardian_ && !restart_wanted_) guardian_->stopping();
     const auto budget = std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(number_or(loaded_.document.resolved["host"], "stop_timeout_s", 15)));
     watch_.reset();
     side_.stop();  // a reload under way finishes first
@@ -477,6 +501,7 @@ void application::stop() {
     if (llm_) llm_->set_gate({});
     breakers_.reset();
     processes_.reset();
+    guardian_.reset();
     if (rt_) rt_->stop(seconds(2));
     if (lock_fd_ >= 0) ::close(lock_fd_);
 }

@@ -14,6 +14,7 @@
 #include "app/side_thread.hpp"
 #include "kernel/config/document.hpp"
 #include "kernel/config/watch.hpp"
+#include "kernel/supervise/guardian_link.hpp"
 #include "kernel/supervise/watchdog.hpp"
 #include "servers/server_set.hpp"
 #include "sessions/session_directory.hpp"
@@ -50,6 +51,9 @@ class application {
     /// Refuse, cancel, wait to the deadline, force. [main thread] Idempotent.
     void stop();
 
+    /// Applies the file as it is now, soon. [any thread]
+    void reload_soon();
+
     json info() const;                        ///< host.info
     std::vector<std::string> urls() const;    ///< with the token in the fragment
 
@@ -63,6 +67,7 @@ class application {
     result<void> build_tree();
     result<void> build_services();
     result<void> open_doors();
+    void tell_ready();
     /// Applies the file as it is now. {"changed":[…],"errors":[…]}. [side thread]
     json reload();
     void configure_llm();
@@ -85,6 +90,7 @@ class application {
     int lock_fd_ = -1;
     std::unique_ptr<events::bus> bus_;
     std::unique_ptr<supervise::pool_runtime> rt_;
+    std::unique_ptr<supervise::guardian_link> guardian_;
     std::unique_ptr<supervise::watchdog> dog_;
     std::unique_ptr<supervise::process_spawner> processes_;
     plugins::metrics_registry metrics_;
@@ -111,7 +117,7 @@ class application {
     std::map<std::string, plugin_watch> plugin_watches_;  // Owner: the side thread; after its end the main thread
     std::shared_ptr<plugins::crash_history> crashes_;  // second owner: the plugin set
     side_thread side_;
-    std::atomic<bool> stopping_{false}, doors_open_{false};
+    std::atomic<bool> stopping_{false}, doors_open_{false}, restart_wanted_{false};
     bool stopped_ = false;
     bool log_diverted_ = false;  // Owner: the side thread; after its end the main thread
 };

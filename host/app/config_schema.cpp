@@ -27,6 +27,8 @@ constexpr const char* schema_text = R"json({
       "plugin_path": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": [], "description": "Directories searched for plugins before the built-in ones"},
       "threads": {"type": "integer", "minimum": 0, "maximum": 256, "default": 0, "description": "Threads of the pool; 0: one per core"},
       "stop_timeout_s": {"type": "number", "minimum": 1, "maximum": 600, "default": 15, "description": "How long an orderly stop may take"},
+      "restart_when_hung": {"type": "boolean", "default": false, "description": "The guardian ends and restarts a host that does not answer it"},
+      "hang_timeout_s": {"type": "number", "minimum": 1, "maximum": 3600, "default": 30, "description": "How long the guardian waits for an answer, with restart_when_hung"},
       "log": {
         "type": "object", "additionalProperties": false, "default": {},
         "properties": {

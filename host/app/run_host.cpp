@@ -47,11 +47,10 @@ int run_host(const common_options& o, bool quiet) {
         if (urls.empty()) std::cout << "Holdfast is serving on its control socket only: no web interface is active\n";
         std::cout << "Talk to it with 'holdfast chat'; stop it with Ctrl-C." << std::endl;
     }
-    int signal = 0;
-    do {
-        sigwait(&signals, &signal);
-        if (signal == SIGHUP && ::isatty(STDIN_FILENO)) break;  // the terminal went away
-    } while (signal == SIGHUP);
+    for (int signal = 0; sigwait(&signals, &signal) == 0 && signal == SIGHUP;) {
+        if (::isatty(STDIN_FILENO)) break;  // the terminal went away
+        (*app)->reload_soon();
+    }
     write_log(level::info, "host", "stopping");
     (*app)->stop();
     app->reset();

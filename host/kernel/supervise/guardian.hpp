@@ -12,6 +12,9 @@ namespace holdfast::supervise {
 inline constexpr const char* host_child_flag = "--host-child";
 /// The host's exit code for "restart me": its root supervisor escalated. Every other exit code is a normal exit.
 inline constexpr int exit_restart_me = 70;
+/// The host's pool_options::name, and the name that its first thread has by that.
+inline constexpr const char* host_pool_name = "hf-pool";
+inline constexpr const char* host_pool_thread = "hf-pool-0";
 /// The guardian's own exit codes.
 inline constexpr int exit_guardian_gave_up = 75;
 
@@ -32,6 +35,8 @@ result<guardian_options> guardian_options_from(const std::string& text);
 /// flag, removes it and returns host_main(argc, argv).
 /// SIGTERM, SIGINT, SIGHUP are forwarded: the first as it is, a second SIGTERM/SIGINT kills the host. Ctrl-C on a terminal reaches the
 /// host directly (same process group) and is not forwarded; three within 2 s kill it.
+/// A service manager ($NOTIFY_SOCKET) hears when the host serves, reloads and stops (service_manager.hpp, guardian_link.hpp), and of its
+/// watchdog as long as the host answers (host_watch.hpp).
 int run_guarded(const guardian_options& options, int argc, char** argv, const std::function<int(int, char**)>& host_main);
 
 /// Pure part: what to do when the host ended.
