@@ -147,7 +147,10 @@ export class Link {
       this.waiting.clear();
       for (const s of this.subscriptions) s.number = null;
       if (event.code === 4401) this.set('signed_out');
-      else this.retryLater();
+      else if (event.code === 1001 && !this.stopped) {
+        this.set('connecting'); // the server makes room for the next one, which accepts already
+        this.open();
+      } else this.retryLater();
     };
   }
 
