@@ -31,9 +31,11 @@ supervise::child_spec plugin_set::impl::child_of(const std::shared_ptr<set_entry
     // Trying again helps neither a file that is refused nor a plugin that hangs: both wait for a person or the quarantine's end.
     c.failures = {{supervise::exit_kind::start_failure, detail::code_refused, supervise::failure_action::stop},
                   {supervise::exit_kind::hang, std::nullopt, supervise::failure_action::stop}};
-    c.start = [weak = weak_from_this(), e](supervise::child_context ctx) {
+    // The entry knows its place in the tree, and the tree keeps this.
+    c.start = [weak = weak_from_this(), weak_entry = std::weak_ptr<set_entry>(e)](supervise::child_context ctx) {
         auto set = weak.lock();
-        if (!set) return ctx.failed({errc::unavailable, "the plugin set is gone"});
+        auto e = weak_entry.lock();
+        if (!set || !e) return ctx.failed({errc::unavailable, "the plugin set is gone"});
         auto place = std::make_shared<detail::instance_child>(ctx);
         auto deps = set->deps_for(e);
         plugin_spec spec;
