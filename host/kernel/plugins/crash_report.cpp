@@ -1,6 +1,7 @@
 #include "kernel/plugins/crash_report.hpp"
 
 #include <cxxabi.h>
+#include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
 
 #include <charconv>
@@ -46,6 +47,30 @@ std::optional<crash_frame> frame_from(std::string_view line) {
     if (function.empty()) f.offset = number(line.substr(plus + 1, close - plus - 1), 16);
     else f.function = demangled(std::string(function).c_str());
     return f;
+}
+
+struct source_line {
+    const char* file = nullptr;
+    int number = 0;
+};
+
+source_line source_of(Dwfl_Module* module, Dwarf_Addr at) {
+    source_line out;
+    if (Dwfl_Line* line = dwfl_module_getsrc(module, at)) {
+        out.file = dwfl_lineinfo(line, nullptr, &out.number, nullptr, nullptr, nullptr);
+        return out;
+    }
+    // libdw finds a unit by .debug_aranges, which clang does not write: the units themselves say what they cover.
+    Dwarf_Addr bias = 0;
+    for (Dwarf_Die* unit = nullptr; (unit = dwfl_module_nextcu(module, unit, &bias)) != nullptr;) {
+        if (dwarf_haspc(unit, at - bias) <= 0) continue;
+        if (Dwarf_Line* line = dwarf_getsrc_die(unit, at - bias)) {
+            out.file = dwarf_linesrc(line, nullptr, nullptr);
+            dwarf_lineno(line, &out.number);
+        }
+        break;
+    }
+    return out;
 }
 
 }  // namespace
@@ -103,10 +128,7 @@ void symbolise(crash_report& report) {
         // A return address belongs to the instruction before it.
         const Dwarf_Addr at = start + f.offset - (i == 0 ? 0 : 1);
         if (const char* name = dwfl_module_addrname(found->second, at)) f.function = demangled(name);
-        if (Dwfl_Line* line = dwfl_module_getsrc(found->second, at)) {
-            int number = 0;
-            if (const char* file = dwfl_lineinfo(line, nullptr, &number, nullptr, nullptr, nullptr)) f.source = std::string(file) + ":" + std::to_string(number);
-        }
+        if (const auto line = source_of(found->second, at); line.file) f.source = std::string(line.file) + ":" + std::to_string(line.number);
     }
 }
 
@@ -136,7 +158,7 @@ std::string crash_report::summary() const {
     std::string out = signal.empty() ? "it was ended" : signal;
     if (!call.empty() && call != "?") out += " in " + call;
     for (const auto& f : frames)
-        if (!f.source.empty() && f.module.find("/libc.so") == std::string::npos && f.function.find("on_crash") == std::string::npos) {
+        if (!f.source.empty() && f.module.find("/libc.so") == std::string::npos && f.source.find("crash_trace.cpp:") == std::string::npos) {
             out += " at " + f.function + " (" + f.source + ")";
             break;
         }

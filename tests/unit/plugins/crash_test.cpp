@@ -1,4 +1,6 @@
 // What a dying process says, and what is made of it.
+#include <dlfcn.h>
+
 #include "fixture.hpp"
 #include "kernel/plugins/crash_history.hpp"
 
@@ -32,6 +34,46 @@ TEST(CrashTrace, garbage_is_no_trace_and_no_crash) {
     }
     EXPECT_TRUE(parse_crash_trace("holdfast-crash:"));
     EXPECT_TRUE(parse_crash_trace("holdfast-crash: SIGSEGV address thread in\n(((+++)))\n[x](+0xzz)"));
+}
+
+/// With one frame: the function that makes an instance of that plugin.
+crash_report report_in_create_of(const std::string& file) {
+    crash_report r;
+    void* library = dlopen(file.c_str(), RTLD_LAZY | RTLD_LOCAL);
+    Dl_info at{};
+    const auto* entry = library ? static_cast<const hf_entry*>(dlsym(library, "hf_plugin_entry_v1")) : nullptr;
+    if (entry != nullptr && dladdr(entry, &at) != 0) {
+        r.frames.resize(1);
+        r.frames[0].module = file;
+        r.frames[0].offset = reinterpret_cast<std::uintptr_t>(entry->create) - reinterpret_cast<std::uintptr_t>(at.dli_fbase);
+    }
+    if (library) dlclose(library);
+    return r;
+}
+
+TEST(CrashTrace, names_function_and_line_with_and_without_the_index_of_addresses) {
+    scratch dir;
+    const std::string with = std::string(HF_TEST_PLUGINS) + "/bad_dies.so", without = dir.path + "/bad_dies.so";
+    ASSERT_EQ(std::system(("objcopy --remove-section=.debug_aranges " + with + " " + without).c_str()), 0);  // as clang leaves it
+    for (const auto& file : {with, without}) {
+        auto r = report_in_create_of(file);
+        ASSERT_EQ(r.frames.size(), 1u) << file;
+        symbolise(r);
+        EXPECT_NE(r.frames[0].function.find("::create("), std::string::npos) << file << ": " << r.frames[0].function;
+        EXPECT_NE(r.frames[0].source.find("holdfast/plugin.hpp:"), std::string::npos) << file << ": " << r.frames[0].source;
+    }
+}
+
+TEST(CrashTrace, its_own_functions_are_not_the_place) {
+    crash_report r;
+    r.signal = "exit(3)";
+    for (const char* function : {"say_stack()", "on_unexpected_exit(int, void*)"}) {
+        auto& f = r.frames.emplace_back();
+        f.module = "/usr/bin/holdfast", f.function = function, f.source = "../host/kernel/plugins/isolation/crash_trace.cpp:50";
+    }
+    auto& f = r.frames.emplace_back();
+    f.module = "/run/x.so", f.function = "abc::def()", f.source = "/src/x.cpp:7";
+    EXPECT_EQ(r.summary(), "exit(3) at abc::def() (/src/x.cpp:7)");
 }
 
 TEST(CrashTrace, a_damaged_heap_is_nobodys) {
