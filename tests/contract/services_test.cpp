@@ -256,6 +256,24 @@ TEST_F(services, destroying_a_process_stops_it_in_silence) {
     EXPECT_EQ(fake.processes_running(), 0u);
 }
 
+TEST_F(services, handlers_that_own_their_process_go_when_it_has_ended) {
+    struct told {
+        std::promise<void>& that;
+        ~told() { that.set_value(); }
+    };
+    struct link {
+        told gone;
+        process child;
+    };
+    std::promise<void> gone;
+    {
+        std::shared_ptr<link> l(new link{{gone}, {}});
+        l->child = h.processes().spawn(R"({"command":"cat","lines":true})", {.on_stdout = [l](std::string_view) {}, .on_exit = [l](std::string_view) {}});
+        l->child.stop(1000ms);
+    }
+    EXPECT_EQ(gone.get_future().wait_for(10s), std::future_status::ready);
+}
+
 TEST_F(services, api_calls_complete_once) {
     fake.on_api("sum", [](const std::string& r) { return api_reply{HF_OK, r}; });
     fake.on_api("no", [](const std::string&) { return api_reply{HF_E_NOT_FOUND, "nothing there"}; });

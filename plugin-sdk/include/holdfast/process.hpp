@@ -121,6 +121,7 @@ class processes {
     static void on_exit(void* ctx, hf_bytes status) noexcept {
         const auto keep = std::move(static_cast<record*>(ctx)->host_share);
         run(ctx, &process_handlers::on_exit, view(status));
+        keep->handlers = {};  // they may own what owns the process
     }
     const hf_host* host_;
     const hf_process* table_;
