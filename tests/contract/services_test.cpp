@@ -100,7 +100,7 @@ TEST_F(services, timers_fire_in_order_and_cancel) {
     EXPECT_EQ(fake.pending_timers(), 0u);
 }
 
-TEST_F(services, a_cancelled_timer_frees_what_it_holds) {
+TEST_F(services, a_timer_that_is_over_frees_what_it_holds) {
     const auto held = std::make_shared<int>(1);
     {
         const auto t = h.timers().after(1s, [held] {});
@@ -109,8 +109,13 @@ TEST_F(services, a_cancelled_timer_frees_what_it_holds) {
     EXPECT_EQ(held.use_count(), 1);
     auto t = h.timers().after(1s, [held] {});
     fake.advance(2s);
-    t = timer();
     EXPECT_EQ(held.use_count(), 1);
+    t = timer();
+
+    const auto own = std::make_shared<timer>();
+    *own = h.timers().after(1s, [own, held] {});
+    fake.advance(2s);
+    EXPECT_EQ(own.use_count(), 1);
 }
 
 TEST_F(services, events_are_published_and_received) {

@@ -76,6 +76,7 @@ class timers {
         const auto keep = std::move(static_cast<timer::record*>(arg)->self);
         hf_error err = empty_error();
         if (guard(&err, [&] { keep->fire(); }) < 0) keep->logger.write(HF_LOG_ERROR, err.message);
+        keep->fire = {};  // it may own what owns the timer
     }
     const hf_host* host_;
     const hf_timer* table_;
