@@ -333,12 +333,13 @@ void supervisor::delete_child(std::string child, done_void done) {
 }
 
 void supervisor::stop_all(done_void done) {
-    auto d = std::make_shared<done_void>(std::move(done));  // second owner: the refused message
-    auto sent = push_always([this, d] {
-        if (*d) impl_->stop_waiters.push_back(std::move(*d));
+    // Refused, or dropped because it ended by itself before it came to this message: there is nothing left.
+    reply<void> answer;
+    if (done) answer = reply<void>([done = std::move(done)](result<void>) mutable { done(result<void>{}); });
+    (void)push_always([this, answer = std::move(answer)]() mutable {
+        if (answer) impl_->stop_waiters.push_back(std::move(answer));
         impl_->apply(event::stop{});
     });
-    if (!sent && *d) (*d)(result<void>{});  // it has ended: there is nothing left
 }
 
 bool supervisor::stop_and_wait(nanoseconds deadline) {

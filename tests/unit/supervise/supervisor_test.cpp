@@ -233,6 +233,33 @@ TEST(A1, get_or_start_from_many_threads_starts_one) {
     EXPECT_TRUE(s->stop_and_wait(seconds(20)));
 }
 
+TEST(supervisor, a_stop_that_comes_while_it_gives_up_is_answered) {
+    struct nothing final : child {
+        void stop() override {}
+        void kill() override {}
+    };
+    manual_runtime rt;
+    std::optional<child_context> context;
+    child_spec spec;
+    spec.id = "c";
+    spec.start = [&](child_context ctx) {
+        context = ctx;
+        ctx.started(std::make_shared<nothing>());
+    };
+    auto options = quick_options(strategy::one_for_one, nullptr);
+    options.rules.intensity = {0, seconds(1)};
+    auto s = supervisor::start(rt, "root", std::move(options), list(std::move(spec)));
+    rt.run_until_idle();
+    ASSERT_TRUE(context);
+    bool stopped = false;
+    context->exited({exit_kind::error, 0, "boom"});  // what ends it, and behind it, never to be heard:
+    s->stop_all([&](result<void> r) { stopped = r.has_value(); });
+    context.reset();
+    rt.run_until_idle();
+    EXPECT_FALSE(s->alive());
+    EXPECT_TRUE(stopped);
+}
+
 TEST(supervisor, a_late_start_of_a_dead_incarnation_is_killed_and_not_used) {
     struct probe final : child {
         explicit probe(int& kills) : kills(kills) {}

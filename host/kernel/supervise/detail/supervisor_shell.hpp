@@ -53,7 +53,7 @@ struct supervisor::impl {
     std::unordered_map<std::uint64_t, timer_handle> timers;
     std::vector<orphan> orphans;
     std::vector<child_spec> initial;
-    std::vector<done_void> stop_waiters;
+    std::vector<reply<void>> stop_waiters;
     reply<void> up;
     std::optional<error> start_error;
     static constexpr request_id initial_request = ~0ull;
