@@ -25,6 +25,7 @@ namespace {
 constexpr seconds plugins_deadline{30};
 constexpr seconds tree_deadline{20};
 constexpr milliseconds lock_patience{500};
+constexpr milliseconds stop_time_when_stuck{2000};
 constexpr int lock_poll_ms = 5;
 const std::vector<std::string> keyed_sections{"plugins", "mcpServers"};
 
@@ -122,6 +123,10 @@ result<void> application::build_kernel() {
     const json& host = resolved["host"];
     guardian_->patience(bool_or(host, "restart_when_hung", false) ? milliseconds(static_cast<std::int64_t>(number_or(host, "hang_timeout_s", 30) * 1000)) : milliseconds(0));
     dog_ = std::make_unique<supervise::watchdog>();
+    const double stuck_call_s = number_or(resolved["host"], "stuck_call_s", 10);
+    rt_->watch_turns(*dog_, nanoseconds(static_cast<std::int64_t>(stuck_call_s * 1e9)), [this, stuck_call_s](std::uint32_t tid) {
+        side_.post([this, stuck_call_s, tid] { on_stuck_thread(tid, stuck_call_s); });
+    });
     processes_ = std::make_unique<supervise::process_spawner>(*rt_);
 
     auto authority = api::token_authority::open(loaded_.data_dir, string_or(resolved["auth"], "mode", "token") == "none" ? api::token_authority::mode::none : api::token_authority::mode::token);
@@ -424,6 +429,29 @@ void application::watch_plugin_files() {
     }
 }
 
+/// A thread of the pool sits in one piece of work. In a plugin's code, as a rule: the marks say in whose.
+void application::on_stuck_thread(std::uint32_t tid, double seconds_since) {
+    std::string plugin;
+    if (auto marks = plugins::crash_marks::read(loaded_.data_dir + "/run/marks"))
+        for (const auto& m : *marks)
+            if (m.tid == tid && !m.plugins.empty()) plugin = m.plugins.back();
+    char time[32];
+    std::snprintf(time, sizeof time, "%g s", seconds_since);
+    const json event{{"plugin", plugin.empty() ? json() : json(plugin)}, {"thread", tid}, {"seconds", seconds_since}};
+    bus_->publish("session:admin_dashboard", "plugin_hung", event);
+    if (plugin.empty()) return write_log(level::error, "host", "a thread has been busy with one thing for " + std::string(time) + ", in no plugin's code: it is given up and another takes its place; this is a defect, please report it", event);
+    bus_->publish("plugin:" + plugin, "plugin_hung", event);
+    const std::string why = "a call into it has not returned for " + std::string(time);
+    const bool restart = board_->restarts_host(plugin) && options_.request_restart;
+    write_log(level::error, plugin, "plugin '" + plugin + "' hangs: " + why + "; the thread is given up and another takes its place; " +
+                                        (restart ? "the host is restarted, as configured" : "the plugin is restarted"), event);
+    if (restart) {
+        restart_wanted_ = true;
+        return options_.request_restart();
+    }
+    plugins_->crashed(plugin, why);
+}
+
 void application::tell_crash(const plugins::crash_report& r) {
     json event = r.to_json();
     event["summary"] = r.summary();
@@ -487,7 +515,9 @@ void application::stop() {
     if (std::exchange(stopped_, true)) return;
     stopping_ = true;
     if (guardian_ && !restart_wanted_) guardian_->stopping();
-    const auto budget = std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(number_or(loaded_.document.resolved["host"], "stop_timeout_s", 15)));
+    const auto patience = std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(number_or(loaded_.document.resolved["host"], "stop_timeout_s", 15)));
+    // What hangs is not waited for.
+    const auto budget = rt_ && rt_->stats().lost > 0 ? std::min<milliseconds>(patience, stop_time_when_stuck) : patience;
     watch_.reset();
     side_.stop();  // a reload under way finishes first
     plugin_watches_.clear();

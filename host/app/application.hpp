@@ -75,6 +75,7 @@ class application {
     void tell_crash(const plugins::crash_report& r);
     void place_log();           ///< it leaves the terminal while a user interface has it. [side thread]
     void watch_plugin_files();  ///< [side thread]
+    void on_stuck_thread(std::uint32_t tid, double seconds_since);
     void on_plugin_reload(const plugins::reload_news& news);
     void on_plugin_change(const plugins::plugin_change& change);
     json tree() const;

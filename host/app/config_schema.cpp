@@ -26,6 +26,7 @@ constexpr const char* schema_text = R"json({
       "data_dir": {"type": "string", "minLength": 1, "default": "~/.local/state/holdfast", "description": "Where the store, the token and the control socket live; ~ is the home directory, relative paths start at this file"},
       "plugin_path": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": [], "description": "Directories searched for plugins before the built-in ones"},
       "threads": {"type": "integer", "minimum": 0, "maximum": 256, "default": 0, "description": "Threads of the pool; 0: one per core"},
+      "stuck_call_s": {"type": "number", "minimum": 0.1, "maximum": 3600, "default": 10, "description": "A thread that is inside one call for so long hangs: it is reported, given up and replaced"},
       "stop_timeout_s": {"type": "number", "minimum": 1, "maximum": 600, "default": 15, "description": "How long an orderly stop may take"},
       "restart_when_hung": {"type": "boolean", "default": false, "description": "The guardian ends and restarts a host that does not answer it"},
       "hang_timeout_s": {"type": "number", "minimum": 1, "maximum": 3600, "default": 30, "description": "How long the guardian waits for an answer, with restart_when_hung"},
@@ -71,11 +72,12 @@ constexpr const char* schema_text = R"json({
             "write": {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Below these and the plugin's own directory only"}
           }
         },
+        "on_hang": {"enum": ["restart", "restart_host"], "default": "restart", "description": "When a call into it in the host's process does not return: start the plugin afresh, or the whole host"},
         "reload": {
           "type": "object", "additionalProperties": false, "description": "How a new version takes over while the host runs ('holdfast plugin reload')",
           "properties": {
             "watch": {"type": "boolean", "default": false, "description": "Reload whenever the plugin's file changes: for developing it"},
-            "drain_s": {"type": "number", "minimum": 0, "maximum": 3600, "default": 10, "description": "How long the old version may finish what it has under way"},
+            "drain_s": {"type": "number", "minimum": 0, "maximum": 3600, "default": 30, "description": "How long the old version may finish what it has under way"},
             "probation_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30, "description": "A new version that fails within this time gives way to the old one"}
           }
         },

@@ -60,7 +60,7 @@ plugins::plugin_spec spec_of(const std::string& id, const json& entry, const std
     s.limits.descriptors = static_cast<std::uint32_t>(int_or(limits, "descriptors", 1024));
     if (entry.contains("sandbox")) s.sandbox = entry["sandbox"];
     const json& reload = member(entry, "reload");
-    s.drain_timeout = milliseconds(static_cast<std::int64_t>(number_or(reload, "drain_s", 10) * 1000));
+    s.drain_timeout = milliseconds(static_cast<std::int64_t>(number_or(reload, "drain_s", 30) * 1000));
     s.probation = milliseconds(static_cast<std::int64_t>(number_or(reload, "probation_s", 30) * 1000));
     if (entry.contains("supervision"))
         if (auto sup = plugins::supervision_from(entry["supervision"])) s.supervision = *sup;  // checked by the configuration
@@ -111,6 +111,7 @@ std::map<std::string, wanted_plugin> wanted_plugins(const json& resolved, const 
         }
         w.start = mode_from(string_or(entry, "start"));
         w.watch = bool_or(member(entry, "reload"), "watch", false);
+        w.restarts_host = string_or(entry, "on_hang") == "restart_host";
         w.shown_settings = shown.is_null() ? json::object() : shown;
         w.shown_supervision = entry.contains("supervision") ? entry["supervision"] : json();
         w.implied = implied;
@@ -359,6 +360,12 @@ bool plugin_board::watched(const std::string& id) const {
     std::lock_guard lock(mutex_);
     auto it = wanted_.find(id);
     return it != wanted_.end() && it->second.watch;
+}
+
+bool plugin_board::restarts_host(const std::string& id) const {
+    std::lock_guard lock(mutex_);
+    auto it = wanted_.find(id);
+    return it != wanted_.end() && it->second.restarts_host;
 }
 
 std::vector<wanted_plugin> plugin_board::of_kind(const std::string& kind) const {

@@ -19,6 +19,7 @@ struct wanted_plugin {
     json shown_settings;     ///< as written in the file, credentials hidden
     json shown_supervision;  ///< as written, or null
     bool watch = false;      ///< reloaded when its file changes
+    bool restarts_host = false;  ///< when it hangs
     bool implied = false;    ///< not listed under "plugins"
     friend bool same_configuration(const wanted_plugin& a, const wanted_plugin& b);
 };
@@ -58,6 +59,7 @@ class plugin_board {
     /// The instance to use for a name in the configuration: an id, else the first with this `use`. [any thread]
     std::string instance_for(const std::string& name) const;
     bool watched(const std::string& id) const;
+    bool restarts_host(const std::string& id) const;  ///< when it hangs
     std::vector<wanted_plugin> of_kind(const std::string& kind) const;
     plugins::plugin_set& set() const { return *set_; }
 

@@ -94,6 +94,52 @@ describe('a plugin that crashes the host', () => {
         assert.ok(events.events.some((e) => e.type === 'plugin_crashed'));
       }, { env }));
 
+  test('a damaged heap is blamed on nobody', () =>
+    withHost(bad(), async (host) => {
+      const { session_id } = await crash(host, 'heap');
+      await host.ready();
+      assert.ok((await host.call('session.list')).sessions.some((s) => s.session_id === session_id));
+      const [report] = reports(host);
+      assert.equal(report.plugin, '', JSON.stringify(report));
+      assert.match(report.not_attributable, /heap/);
+      assert.equal((await host.plugin('bad')).isolation, 'in-process');
+    }, { env }));
+
+  const hanging = (more) => {
+    const c = bad(more);
+    c.host.stuck_call_s = 0.5;
+    return c;
+  };
+  for (const how of ['loop', 'deadlock'])
+    test(`${how}: a call that hangs is told of, its thread replaced, the plugin started afresh; the host goes on`, () =>
+      withHost(hanging(), async (host) => {
+        const told = await host.control.subscribe('session:admin_dashboard');
+        const old = host.pid;
+        const first = await host.chat('ok');
+        const { session_id } = await host.call('session.create');
+        host.call('session.send', { session_id, content: how }).catch(() => {});
+        const event = await told.wait('plugin_hung');
+        assert.deepEqual([event.plugin, event.seconds], ['bad', 0.5]);
+        await until('it is started afresh', async () => {
+          const p = await host.plugin('bad');
+          return p.state === 'active' && p.restarts === 1;
+        }, 30000);
+        assert.equal((await host.chat('ok', { session: first.session })).answer, 'alive');
+        assert.equal(host.pid, old);
+        assert.match(host.log, /plugin 'bad' hangs: a call into it has not returned for 0.5 s/);
+      }, { env }));
+
+  test('a call that hangs restarts the host where the configuration says so', () =>
+    withHost(hanging({ on_hang: 'restart_host' }), async (host) => {
+      const old = host.pid;
+      const { session_id } = await host.call('session.create');
+      host.call('session.send', { session_id, content: 'loop' }).catch(() => {});
+      await until('another host', async () => (await host.connect(), host.pid !== old), 30000);
+      await host.ready();
+      assert.ok((await host.call('session.list')).sessions.some((s) => s.session_id === session_id));
+      assert.match(host.log, /the host is restarted, as configured/);
+    }, { env }));
+
   test('three times: quarantined until it is released', () =>
     withHost(bad(), async (host) => {
       await crash(host, 'segv');

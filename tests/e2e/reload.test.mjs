@@ -41,7 +41,11 @@ class Client {
     const attach = async () => {
       const ws = (this.ws = await WebSocketClient.open(this.host.url, { token: this.host.token }));
       const last = this.events.at(-1);
-      const found = await ws.subscribe({ topic: `session:${this.session}`, ...(last ? { from: last.seq + 1, epoch: last.epoch } : {}) });
+      // A subscription may cross the next goodbye: nobody answers it, and it is asked for again.
+      const found = await ws.subscribe({ topic: `session:${this.session}`, ...(last ? { from: last.seq + 1, epoch: last.epoch } : {}) }).catch((e) => {
+        if (ws.code !== 1001) throw e;
+      });
+      if (!found) return attach();
       const take = () => {
         this.events.push(...found.list.splice(0));
         this.wake();

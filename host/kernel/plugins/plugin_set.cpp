@@ -487,6 +487,17 @@ void plugin_set::control(const std::string& id, const std::string& ext, std::fun
         });
 }
 
+void plugin_set::crashed(const std::string& id, const std::string& why) {
+    auto e = impl_->find(id);
+    if (!e) return;
+    supervise::ref<detail::instance_actor> who;
+    {
+        std::lock_guard lock(e->mutex);
+        who = e->who;
+    }
+    if (who) who->crashed(why);
+}
+
 std::vector<plugin_info> plugin_set::list() const {
     std::vector<std::shared_ptr<set_entry>> all;
     {

@@ -55,7 +55,7 @@ struct plugin_spec {
     milliseconds start_timeout{10'000};
     milliseconds quiesce_timeout{2'000};
     milliseconds stop_timeout{5'000};
-    milliseconds drain_timeout{10'000}; ///< for work under way in a version that was replaced
+    milliseconds drain_timeout{30'000}; ///< for work under way in a version that was replaced
     milliseconds probation{30'000};     ///< a new version that fails within this time gives way to the one before
     isolation_mode isolation = isolation_mode::in_process;
     runner_limits limits;    ///< of its process
@@ -168,6 +168,9 @@ class plugin_set {
     void remove(const std::string& id, done finished = {});
     /// New spec for an existing id: stop, then start with it. (Settings changed in the file.)
     void reconfigure(plugin_spec spec, done finished = {});
+
+    /// Somebody found it broken: it counts as crashed and is restarted by its rules. Unknown or not running: nothing.
+    void crashed(const std::string& id, const std::string& why);
 
     std::vector<plugin_info> list() const;  ///< in the order added
     result<plugin_info> info(const std::string& id) const;

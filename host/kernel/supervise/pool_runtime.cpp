@@ -20,6 +20,7 @@
 
 #include "kernel/supervise/detail/timer_heap.hpp"
 #include "kernel/supervise/runtime.hpp"
+#include "kernel/supervise/watchdog.hpp"
 
 namespace holdfast::supervise {
 namespace {
@@ -81,6 +82,11 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
     struct worker {
         parking_spot spot;
         std::thread thread;
+        /// Counts at the beginning and at the end of each turn: odd inside one. Second owner: the watchdog.
+        std::shared_ptr<std::atomic<std::uint64_t>> beats = std::make_shared<std::atomic<std::uint64_t>>(0);
+        std::atomic<std::uint32_t> tid{0};
+        watchdog::registration watched;
+        bool replaced = false;  // guarded by queue_mutex
     };
 
     // --- run queue. Guarded by queue_mutex.
@@ -93,7 +99,12 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
     bool stopping = false;
     std::uint64_t turns = 0;
 
-    std::vector<std::unique_ptr<worker>> workers;
+    std::vector<std::unique_ptr<worker>> workers;  // grows under queue_mutex when one is lost
+    std::size_t lost = 0;
+    std::string name;
+    watchdog* dog = nullptr;
+    nanoseconds turn_deadline{};
+    std::function<void(std::uint32_t)> stuck;
     std::atomic<std::uint64_t> escaped{0};
     system_clock own_clock;
     const clock_source* clock = nullptr;
@@ -114,7 +125,7 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
     // --- threads that have not ended
     std::mutex end_mutex;
     std::condition_variable ended;
-    std::size_t alive = 0;
+    std::size_t alive = 0, stuck_threads = 0;  // stuck: among the living, replaced and not back yet
 
     ~impl() override {
         for (int fd : {epoll, wake, timer})
@@ -145,18 +156,21 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
     void work(worker& me) {
         current_pool = this;
         std::unique_lock lock(queue_mutex);
-        while (!stopping) {
+        while (!stopping && !me.replaced) {
             if (auto* item = head) {
                 head = item->next_runnable;
                 if (!head) tail = nullptr;
                 --queued;
                 ++turns;
                 lock.unlock();
+                const auto beat = me.beats->load(std::memory_order_relaxed);
+                me.beats->store(beat + 1, std::memory_order_relaxed);
                 run(item);
+                me.beats->store(beat + 2, std::memory_order_relaxed);
                 lock.lock();
                 continue;
             }
-            const bool others_run = parked.size() + 1 < workers.size();
+            const bool others_run = parked.size() + 1 < workers.size() - lost;
             const bool watch = others_run && !watcher;
             if (watch) watcher = &me;
             parked.push_back(&me);
@@ -175,6 +189,49 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
             }
         }
         current_pool = nullptr;
+    }
+
+    /// With queue_mutex held, or before there are threads.
+    worker& add_worker() {
+        workers.push_back(std::make_unique<worker>());
+        return *workers.back();
+    }
+    void watch(worker& w) {
+        w.watched = dog->watch(w.beats, turn_deadline, [weak = weak_from_this(), &w](watch_stage stage) {
+            // The worker lives as long as the pool.
+            if (auto me = weak.lock(); me && stage == watch_stage::hung) me->replace(w);
+        }, true);
+    }
+    void start(worker& w, std::size_t number) {
+        if (dog != nullptr) watch(w);
+        w.thread = std::thread([self = shared_from_this(), &w, name = name + "-" + std::to_string(number)] {
+            name_this_thread(name);
+            w.tid.store(static_cast<std::uint32_t>(gettid()));
+            self->work(w);
+            bool replaced = false;
+            {
+                std::lock_guard lock(self->queue_mutex);
+                replaced = w.replaced;
+            }
+            self->thread_ended(replaced);
+        });
+    }
+    /// [the watchdog's thread]
+    void replace(worker& gone) {
+        {
+            std::lock_guard lock(queue_mutex);
+            if (stopping || gone.replaced) return;
+            gone.replaced = true;
+            ++lost;
+            {
+                std::lock_guard ends(end_mutex);
+                ++alive;
+                ++stuck_threads;
+            }
+            const std::size_t number = workers.size();
+            start(add_worker(), number);
+        }
+        if (stuck) stuck(gone.tid.load());
     }
 
     void run(detail::runnable* item) noexcept {
@@ -278,9 +335,10 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
         }
     }
 
-    void thread_ended() {
+    void thread_ended(bool was_stuck = false) {
         std::lock_guard lock(end_mutex);
         --alive;
+        if (was_stuck) --stuck_threads;
         ended.notify_all();
     }
 };
@@ -301,18 +359,22 @@ pool_runtime::pool_runtime(pool_options options) : impl_(std::make_shared<impl>(
         epoll_ctl(s.epoll, EPOLL_CTL_ADD, fd, &e);
     }
     const std::size_t n = options.threads ? options.threads : std::max<std::size_t>(2, std::thread::hardware_concurrency());
-    for (std::size_t i = 0; i < n; ++i) s.workers.push_back(std::make_unique<impl::worker>());
+    s.name = options.name;
+    for (std::size_t i = 0; i < n; ++i) s.add_worker();
     s.alive = n + 1;
-    for (std::size_t i = 0; i < n; ++i)
-        s.workers[i]->thread = std::thread([self = impl_, i, name = options.name + "-" + std::to_string(i)] {
-            name_this_thread(name);
-            self->work(*self->workers[i]);
-            self->thread_ended();
-        });
+    for (std::size_t i = 0; i < n; ++i) s.start(*s.workers[i], i);
     s.reactor = std::thread([self = impl_] {
         self->react();
         self->thread_ended();
     });
+}
+
+void pool_runtime::watch_turns(watchdog& dog, nanoseconds deadline, std::function<void(std::uint32_t)> stuck) {
+    auto& s = *impl_;
+    s.dog = &dog;
+    s.turn_deadline = deadline;
+    s.stuck = std::move(stuck);
+    for (auto& w : s.workers) s.watch(*w);
 }
 
 pool_runtime::~pool_runtime() { stop(destructor_deadline); }
@@ -348,7 +410,9 @@ bool pool_runtime::stop(nanoseconds deadline) {
     bool all = false;
     {
         std::unique_lock lock(s.end_mutex);
-        all = s.ended.wait_for(lock, deadline, [&] { return s.alive == 0; });
+        // For one that is known to be stuck there is no waiting.
+        (void)s.ended.wait_for(lock, deadline, [&] { return s.alive == s.stuck_threads; });
+        all = s.alive == 0;
     }
     const auto end = [all](std::thread& t) {
         if (!t.joinable()) return;
@@ -408,7 +472,11 @@ runtime::counters pool_runtime::stats() const {
         std::lock_guard lock(impl_->timer_mutex);
         c.timers = impl_->timers.pending();
     }
-    c.threads = impl_->workers.size();
+    {
+        std::lock_guard lock(impl_->queue_mutex);
+        c.threads = impl_->workers.size() - impl_->lost;
+        c.lost = impl_->lost;
+    }
     c.escaped = impl_->escaped.load(std::memory_order_relaxed);
     return c;
 }

@@ -99,6 +99,7 @@ class runtime {
         std::size_t queued = 0;         ///< items waiting now
         std::size_t timers = 0;         ///< timers pending now
         std::size_t threads = 0;
+        std::size_t lost = 0;           ///< threads that are stuck inside a turn and were replaced
         std::uint64_t escaped = 0;      ///< exceptions caught at the pool's boundary (each is a bug; none ends the host)
     };
     virtual counters stats() const = 0;
@@ -114,6 +115,8 @@ struct pool_options {
     std::string name = "hf-pool";                 ///< thread names: hf-pool-0 … (15 characters at most)
 };
 
+class watchdog;
+
 /// The real one: a pool of threads with one run queue, and one reactor thread for timers and descriptors.
 class pool_runtime final : public runtime {
   public:
@@ -124,6 +127,10 @@ class pool_runtime final : public runtime {
     /// false: a thread was still inside a turn at the deadline; it is left behind (detached), never joined.
     /// [not on a pool thread] Idempotent.
     bool stop(nanoseconds deadline);
+
+    /// From now on a thread that is inside one turn for longer than `deadline` is told of, once (tid: the kernel's number of it), and another
+    /// thread takes its place in the pool; should it ever come back, it ends. Once, before there is work; the dog may end before the runtime.
+    void watch_turns(watchdog& dog, nanoseconds deadline, std::function<void(std::uint32_t tid)> stuck);
 
     const clock_source& clock() const override;
     result<fd_watch> watch_fd(int fd, std::uint32_t interest, unique_function<void(std::uint32_t)> f,

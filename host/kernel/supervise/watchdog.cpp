@@ -46,13 +46,21 @@ steady_time heartbeat_decision::next_check() const noexcept {
 
 namespace {
 struct watched {
-    watched(std::shared_ptr<const std::atomic<std::uint64_t>> b, nanoseconds deadline, watchdog::alert f)
+    watched(std::shared_ptr<const std::atomic<std::uint64_t>> b, nanoseconds deadline, watchdog::alert f, bool even_is_idle)
         : beats(std::move(b)), decision(deadline, std::chrono::steady_clock::now()), tell(std::move(f)),
-          interval(std::clamp(deadline / 8, shortest_interval, longest_interval)) {}
+          interval(std::clamp(deadline / 8, shortest_interval, longest_interval)), idles(even_is_idle) {}
+    /// What the decision sees: while it idles, each look is a beat.
+    std::uint64_t sample() {
+        const auto now = beats->load(std::memory_order_relaxed);
+        return idles && now % 2 == 0 ? idle_mark + ++idle_looks : now;
+    }
     const std::shared_ptr<const std::atomic<std::uint64_t>> beats;  // second owner: the worker
     heartbeat_decision decision;  // Owner: the watchdog's thread
     const watchdog::alert tell;
     const nanoseconds interval;
+    const bool idles;
+    static constexpr std::uint64_t idle_mark = std::uint64_t{1} << 63;
+    std::uint64_t idle_looks = 0;  // Owner: the watchdog's thread
     std::atomic<bool> over{false};
 };
 }  // namespace
@@ -80,7 +88,7 @@ struct watchdog::impl {
             nanoseconds pause = longest_interval;
             for (auto& w : now_watched) {
                 pause = std::min(pause, w->interval);
-                if (const auto stage = w->decision.on_sample(w->beats->load(std::memory_order_relaxed), std::chrono::steady_clock::now())) {
+                if (const auto stage = w->decision.on_sample(w->sample(), std::chrono::steady_clock::now())) {
                     if (*stage == watch_stage::hung) hung.fetch_add(1, std::memory_order_relaxed);
                     if (w->over.load()) continue;
                     try {
@@ -114,8 +122,8 @@ watchdog::~watchdog() {
     impl_->thread.join();
 }
 
-watchdog::registration watchdog::watch(std::shared_ptr<const std::atomic<std::uint64_t>> beats, nanoseconds deadline, alert f) {
-    auto entry = std::make_shared<supervise::watched>(std::move(beats), deadline, std::move(f));
+watchdog::registration watchdog::watch(std::shared_ptr<const std::atomic<std::uint64_t>> beats, nanoseconds deadline, alert f, bool even_is_idle) {
+    auto entry = std::make_shared<supervise::watched>(std::move(beats), deadline, std::move(f), even_is_idle);
     registration r;
     r.entry_ = entry;
     std::lock_guard lock(impl_->mutex);

@@ -57,8 +57,9 @@ class watchdog {
         friend class watchdog;
         std::shared_ptr<void> entry_;  // second owner: the watchdog, weakly
     };
-    /// beats is read until the registration ends; the pointer's owner keeps it alive.
-    [[nodiscard]] registration watch(std::shared_ptr<const std::atomic<std::uint64_t>> beats, nanoseconds deadline, alert f);
+    /// beats is read until the registration ends; the pointer's owner keeps it alive. even_is_idle: for something that counts at the
+    /// beginning and at the end of each piece of work, and has nothing to prove between them.
+    [[nodiscard]] registration watch(std::shared_ptr<const std::atomic<std::uint64_t>> beats, nanoseconds deadline, alert f, bool even_is_idle = false);
 
     std::size_t watched() const;
     std::uint64_t episodes() const noexcept;  ///< hung episodes since the start

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "kernel/supervise/actor.hpp"
+#include "kernel/supervise/watchdog.hpp"
 
 using namespace holdfast;
 using namespace holdfast::supervise;
@@ -162,6 +163,50 @@ TEST(runtime, stop_refuses_and_drops_what_is_queued) {
     EXPECT_EQ(*held, 0);
     EXPECT_EQ(held.use_count(), 1);
     EXPECT_FALSE(rt.post([] {}));
+}
+
+TEST(runtime, a_thread_stuck_in_one_turn_is_told_of_and_replaced) {
+    counter_gate release, told, ran, returned;
+    std::atomic<std::uint32_t> tid{0}, stuck_tid{0};
+    watchdog dog;
+    pool_runtime rt({.threads = 1});
+    rt.watch_turns(dog, std::chrono::milliseconds(40), [&](std::uint32_t who) {
+        stuck_tid = who;
+        told.hit();
+    });
+    ASSERT_TRUE(rt.post([&] {
+        tid = static_cast<std::uint32_t>(gettid());
+        EXPECT_TRUE(release.wait(1));
+        returned.hit();
+    }));
+    ASSERT_TRUE(told.wait(1));
+    EXPECT_EQ(stuck_tid, tid);
+    // The only thread is lost; its successor does the work.
+    ASSERT_TRUE(rt.post([&] { ran.hit(); }));
+    ASSERT_TRUE(ran.wait(1));
+    EXPECT_EQ(rt.stats().lost, 1u);
+    EXPECT_EQ(rt.stats().threads, 1u);
+    release.hit();
+    ASSERT_TRUE(returned.wait(1));
+    (void)rt.stop(std::chrono::seconds(20));
+    EXPECT_EQ(dog.episodes(), 1u);
+}
+
+TEST(runtime, idle_threads_do_not_hang) {
+    counter_gate ran;
+    watchdog dog;
+    std::atomic<int> told{0};
+    pool_runtime rt({.threads = 2});
+    rt.watch_turns(dog, std::chrono::milliseconds(5), [&](std::uint32_t) { ++told; });
+    // Long enough for the dog to look often at threads that have nothing to do: a watched counter that really stands still tells when.
+    auto still = std::make_shared<std::atomic<std::uint64_t>>(1);
+    counter_gate escalated;
+    auto other = dog.watch(still, std::chrono::milliseconds(30), [&](watch_stage s) {
+        if (s == watch_stage::escalated) escalated.hit();
+    });
+    ASSERT_TRUE(escalated.wait(1));
+    EXPECT_EQ(told, 0);
+    EXPECT_EQ(rt.stats().lost, 0u);
 }
 
 TEST(runtime, work_is_not_stuck_behind_an_actor_that_blocks) {  // actor-framework#1866

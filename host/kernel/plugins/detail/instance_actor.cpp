@@ -8,6 +8,7 @@ constexpr auto revoke_margin = milliseconds(2'000);
 constexpr auto lease_patience = milliseconds(1'000);
 constexpr auto quiesce_margin = milliseconds(500);       // a plugin that uses its whole deadline is not hanging yet
 constexpr auto destroy_patience = milliseconds(8'000);
+constexpr milliseconds retired_quiesce{5'000};  // at most: clients who keep a connection may use it once more
 constexpr auto isolation_margin = milliseconds(3'000);
 
 std::atomic<std::uint64_t> last_serial{0};
@@ -15,7 +16,7 @@ std::atomic<std::uint64_t> last_serial{0};
 }  // namespace
 
 milliseconds way_out(const plugin_spec& spec) {
-    return 2 * spec.drain_timeout + spec.quiesce_timeout + quiesce_margin + spec.stop_timeout + 2 * isolation_margin + revoke_patience + revoke_margin + lease_patience + destroy_patience;
+    return spec.drain_timeout + std::max(spec.quiesce_timeout, retired_quiesce) + quiesce_margin + spec.stop_timeout + 2 * isolation_margin + revoke_patience + revoke_margin + lease_patience + destroy_patience;
 }
 
 instance_actor::instance_actor(supervise::runtime& rt, plugin_spec spec, instance_deps deps, std::shared_ptr<instance_child> place)
@@ -93,12 +94,16 @@ void instance_actor::on_event(any_instance_event e) {
     for (auto& a : actions) std::visit([this](auto& x) { perform(x); }, a);
 }
 
+milliseconds instance_actor::quiesce_time() const {
+    return retired_ ? std::max(spec_.quiesce_timeout, std::min(spec_.drain_timeout, retired_quiesce)) : spec_.quiesce_timeout;
+}
+
 nanoseconds instance_actor::deadline_of(instance_step s) const {
     // A process that does not answer by the deadline is ended, and the step comes back: no thread is lost.
     const auto margin = spec_.isolation == isolation_mode::process ? isolation_margin : milliseconds(0);
     switch (s) {
         case instance_step::start: return spec_.start_timeout + margin;
-        case instance_step::quiesce: return (retired_ ? spec_.drain_timeout : spec_.quiesce_timeout) + quiesce_margin + margin;
+        case instance_step::quiesce: return quiesce_time() + quiesce_margin + margin;
         case instance_step::stop: return spec_.stop_timeout + margin;
         case instance_step::revoke: return revoke_patience + revoke_margin;
         case instance_step::destroy: return destroy_patience;
@@ -145,7 +150,7 @@ control_lane::body instance_actor::body_of(instance_step s) {
                 }
                 return inc->start();
             };
-        case instance_step::quiesce: return [inc = inc_, time = retired_ ? spec_.drain_timeout : spec_.quiesce_timeout] { return inc->quiesce(time); };
+        case instance_step::quiesce: return [inc = inc_, time = quiesce_time()] { return inc->quiesce(time); };
         case instance_step::stop:
             return [inc = inc_, last_words = std::exchange(last_words_, {})] {
                 if (last_words) last_words(*inc);

@@ -113,6 +113,7 @@ class instance_actor final : public supervise::actor {
     void perform(instance_action::moved& a);
     void perform(instance_action::finished& a);
     control_lane::body body_of(instance_step s);
+    milliseconds quiesce_time() const;
     nanoseconds deadline_of(instance_step s) const;
     step_result verify_step(live_instance& inc) const;
     void start_workers();
