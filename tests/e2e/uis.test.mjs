@@ -175,6 +175,42 @@ describe('the terminal of the host', () => {
     }
   });
 
+  test('the terminal in a process of its own serves as in the host; killed, it comes back', async () => {
+    const c = slowModel(0);
+    Object.assign(c.plugins.tui, { isolation: 'process', supervision: { backoff: { initial_ms: 1, max_ms: 5, multiplier: 1, jitter: 0 } } });
+    Object.assign(c.plugins.web, { isolation: 'process' });
+    const host = await TerminalHost.start(c);
+    try {
+      const started = await host.json(['ui', 'start', 'tui']);
+      assert.deepEqual([started.state, started.isolation], ['active', 'process']);
+      await host.terminal.sees(/session s_\w+/);
+      await host.terminal.line('echo apart');
+      await host.terminal.sees(/allow\? \[y\/a\/n\]/);
+      await host.terminal.line('y');
+      await host.terminal.sees(/returned: apart/);
+      const before = await host.plugin('tui');
+      assert.ok(alive(before.pid));
+      process.kill(before.pid, 'SIGKILL');
+      await until('it is back', async () => {
+        const now = await host.plugin('tui');
+        return now.state === 'active' && now.pid !== before.pid;
+      });
+      await host.terminal.line('echo again');
+      await until('it is asked again', async () => /allow\? \[y\/a\/n\]/.test((await host.terminal.shown()).trim().split('\n').at(-1)));
+      await host.terminal.line('y');
+      await host.terminal.sees(/returned: again/);
+      // A new version takes the terminal over.
+      const reloaded = await host.json(['plugin', 'reload', 'tui']);
+      assert.deepEqual([reloaded.state, reloaded.replaced], ['active', 1]);
+      await host.terminal.line('echo reloaded');
+      await until('it is asked again', async () => /allow\? \[y\/a\/n\]/.test((await host.terminal.shown()).trim().split('\n').at(-1)));
+      await host.terminal.line('y');
+      await host.terminal.sees(/returned: reloaded/);
+    } finally {
+      await host.close();
+    }
+  });
+
   test('an approval asked in the terminal is answered by a WebSocket client, and the terminal says by whom', async () => {
     const host = await TerminalHost.start(slowModel(0));
     try {
