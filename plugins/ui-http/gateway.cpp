@@ -8,7 +8,7 @@ using namespace std::chrono_literals;
 using web::http_request;
 using web::http_response;
 
-constexpr double messages_per_second = 10, message_burst = 40;   // WebSocket messages of one user, all tabs together
+constexpr double message_burst = 4;  // times the rate
 constexpr double exchanges_per_second = 1, exchange_burst = 10;  // attempts to sign in from one address
 constexpr auto sweep_every = 10s;                                // logins and tokens of open WebSockets are checked again
 constexpr auto stop_grace = 2s;
@@ -75,7 +75,7 @@ gateway::gateway(sdk::host& host, const settings& s)
       settings_(s),
       assets_(load_assets()),
       api_(std::make_shared<api_port>(host.api())),
-      message_rate_(messages_per_second, message_burst),
+      message_rate_(s.message_rate, message_burst * s.message_rate),
       exchange_rate_(exchanges_per_second, exchange_burst),
       grace_(stop_grace) {}
 

@@ -52,6 +52,7 @@ HOLDFAST_PLUGIN(holdfast::ui_http::ui_http_plugin, R"json({
       "allowed_origins": {"type": "array", "items": {"type": "string"}, "description": "other origins whose pages may use the API"},
       "allowed_hosts": {"type": "array", "items": {"type": "string"}, "description": "host names this server is reached by, e.g. through a proxy"},
       "max_connections": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 1000},
+      "message_rate": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 10, "description": "WebSocket messages a second of one user, all tabs together; four times as many at once"},
       "threads": {"type": "integer", "minimum": 1, "maximum": 16, "default": 2}
     }
   }

@@ -52,6 +52,7 @@ settings read_settings(std::string_view json_text) {
         return v.get<long>();
     };
     s.max_connections = static_cast<std::size_t>(number("max_connections", 1000, 1, 100'000));
+    s.message_rate = static_cast<int>(number("message_rate", 10, 1, 100'000));
     s.threads = static_cast<int>(number("threads", 2, 1, 16));
     return s;
 }

@@ -15,6 +15,7 @@ struct settings {
     std::vector<std::string> allowed_hosts;    ///< "chat.example" or "chat.example:8443", lower case
     std::size_t max_connections = 1000;
     int threads = 2;
+    int message_rate = 10;                     ///< WebSocket messages a second of one user, all tabs together; four times that at once
 
     bool loopback() const { return web::is_loopback_host(listen.host); }
 };

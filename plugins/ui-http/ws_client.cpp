@@ -62,7 +62,7 @@ void ws_client::on_message(std::string_view text) {
     const json& id = member(*message, "id");
     if (id.is_structured()) return reply_error(nullptr, invalid("id: expected a number or a string"));
     if (const auto wait = services_->rate(who_.user); wait.count() > 0)
-        return reply_error(id, {"rate_limited", "at most 10 messages a second; wait and send it again", wait.count()});
+        return reply_error(id, {"rate_limited", "too many messages a second; wait and send it again", wait.count()});
     stop_flat();
     if (message->contains("subscribe")) return subscribe(id, (*message)["subscribe"]);
     if (message->contains("unsubscribe")) return unsubscribe(id, (*message)["unsubscribe"]);

@@ -158,6 +158,7 @@ const underLoad = (c, n) =>
 
 const three = (isolation) => {
   const c = configuration();
+  c.plugins.web.settings.message_rate = 10000;  // they are all one user
   for (const id of ['demo', 'web']) c.plugins[id] = { ...c.plugins[id], ...isolation };
   c.plugins['transport-stdio'] = { use: 'transport-stdio', ...isolation };
   return c;
