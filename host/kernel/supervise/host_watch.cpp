@@ -1,5 +1,7 @@
 #include "kernel/supervise/host_watch.hpp"
 
+#include <utility>
+
 namespace holdfast::supervise {
 
 void host_watch::host_started(steady_time now) {
