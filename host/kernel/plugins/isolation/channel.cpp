@@ -144,10 +144,21 @@ result<frame> caller::ask(const frame_writer& request, steady_time deadline, uni
         close();  // a late reply must not be taken for the next one's
         return fail(code, why);
     };
-    switch (send_frame(socket_.get(), request.bytes(), 0)) {
-        case sent::yes: break;
-        case sent::failed: return fail(errc::overloaded, "the message does not fit (" + std::to_string(request.bytes().size()) + " bytes)");
-        default: return lost(errc::transport_lost, "its process has ended");
+    // Until the peer lets us. false: the deadline has passed.
+    auto wait_for = [&](short events) {
+        const auto left = deadline - std::chrono::steady_clock::now();
+        if (left <= nanoseconds(0)) return false;
+        pollfd p{socket_.get(), events, 0};
+        const timespec ts{static_cast<time_t>(left.count() / 1'000'000'000), left.count() % 1'000'000'000};
+        ppoll(&p, 1, &ts, nullptr);
+        return true;
+    };
+    // One that answers without reading what it is asked fills the socket: not even sending may block.
+    for (auto s = sent::full; s != sent::yes;) {
+        s = send_frame(socket_.get(), request.bytes(), MSG_DONTWAIT);
+        if (s == sent::failed) return fail(errc::overloaded, "the message does not fit (" + std::to_string(request.bytes().size()) + " bytes)");
+        if (s == sent::closed) return lost(errc::transport_lost, "its process has ended");
+        if (s == sent::full && !wait_for(POLLOUT)) return lost(errc::timeout, "it does not read what it is asked");
     }
     frame answer;
     for (int look = 0;; ++look) {
@@ -156,11 +167,7 @@ result<frame> caller::ask(const frame_writer& request, steady_time deadline, uni
         if (r == received::closed) return lost(errc::transport_lost, "its process has ended");
         if (r == received::broken) return lost(errc::protocol_error, "its process answered what is no frame");
         if (look < looks_before_sleep) continue;
-        const auto left = deadline - std::chrono::steady_clock::now();
-        if (left <= nanoseconds(0)) return lost(errc::timeout, "no answer in time");
-        pollfd p{socket_.get(), POLLIN, 0};
-        const timespec ts{static_cast<time_t>(left.count() / 1'000'000'000), left.count() % 1'000'000'000};
-        ppoll(&p, 1, &ts, nullptr);
+        if (!wait_for(POLLIN)) return lost(errc::timeout, "no answer in time");
     }
 }
 

@@ -45,10 +45,7 @@ result<void> proxy::launch(const staged_plugin& file, std::shared_ptr<const priv
         if (!made) return tl::unexpected<error>(made.error());
         p = std::move(*made);
     }
-    control_ = std::make_unique<caller>(std::move(pairs[0].first));
-    calls_ = std::make_unique<caller>(std::move(pairs[1].first));
-    tells_ = std::make_unique<teller>(std::move(pairs[2].first), host_queue_bytes, false);
-    requests_ = std::move(pairs[3].first);
+    use({std::move(pairs[0].first), std::move(pairs[1].first), std::move(pairs[2].first), std::move(pairs[3].first)});
 
     supervise::process_options o;
     o.argv = {options_.runner, runner_flag};
@@ -74,8 +71,7 @@ result<void> proxy::launch(const staged_plugin& file, std::shared_ptr<const priv
         process_ = std::move(*started);
     }
     for (auto& p : pairs) p.second.reset();  // the runner's ends: only its death may keep them open
-    auto self = shared_from_this();
-    tells_thread_ = std::thread([self] { self->receive_tells(); });
+    hear_runner();
 
     hf_error err = empty_hf_error();
     auto hello = control_frame(kind::hello);
@@ -88,6 +84,22 @@ result<void> proxy::launch(const staged_plugin& file, std::shared_ptr<const priv
     });
     if (rc < 0) return tl::unexpected<error>(from_abi(rc, &err));
     return {};
+}
+
+void proxy::use(lines ours) {
+    control_ = std::make_unique<caller>(std::move(ours.control));
+    calls_ = std::make_unique<caller>(std::move(ours.calls));
+    tells_ = std::make_unique<teller>(std::move(ours.tells), host_queue_bytes, false);
+    requests_ = std::move(ours.services);
+}
+
+void proxy::hear_runner() {
+    tells_thread_ = std::thread([self = shared_from_this()] { self->receive_tells(); });
+}
+
+void proxy::attach(lines ours) {
+    use(std::move(ours));
+    hear_runner();
 }
 
 std::int32_t proxy::make(const hf_host* host, hf_bytes settings, const hf_instance** out, hf_error* err) {

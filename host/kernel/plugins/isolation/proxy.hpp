@@ -27,6 +27,9 @@
 
 namespace holdfast::plugins::isolation {
 
+/// Times that a runner states are taken as at most so far away: the host calculates with them.
+inline constexpr std::int64_t longest_ns = std::int64_t(10) * 365 * 24 * 3600 * 1'000'000'000;
+
 struct proxy_options {
     supervise::process_spawner* processes = nullptr;  ///< borrowed; outlives the proxy
     std::string runner;                               ///< the program to start as a runner
@@ -63,10 +66,12 @@ class proxy : public std::enable_shared_from_this<proxy> {
     json sandbox_level() const;                  ///< what took effect in the runner
     std::vector<std::string> leaked_threads() const;  ///< after destroy: threads that the plugin started itself and that still ran
 
-    /// For the fuzzer: one frame from the runner, as if received.
-    void told(frame_reader& in);
-    /// attached: a descriptor that goes with the reply.
-    void asked(frame_reader& in, frame_writer& out, unique_fd& attached);
+    /// The host's ends of what the two talk over.
+    struct lines {
+        unique_fd control, calls, tells, services;
+    };
+    /// For tests, instead of launch(): the runner is whoever holds the other ends, and there is no process to be killed.
+    void attach(lines ours);
 
     struct tables;
 
@@ -84,6 +89,11 @@ class proxy : public std::enable_shared_from_this<proxy> {
     std::int32_t answered(result<frame> r, const char* what, bool is_control, milliseconds timeout, hf_error* err, const std::function<void(frame_reader&)>& more);
     error lost(const char* what, const error& how, milliseconds timeout);
     std::string reason(milliseconds patience);
+    void use(lines ours);
+    void hear_runner();  ///< starts receive_tells()
+    void told(frame_reader& in);
+    /// attached: a descriptor that goes with the reply.
+    void asked(frame_reader& in, frame_writer& out, unique_fd& attached);
     void receive_tells();
     void serve_requests();
     void fail_everything(const std::string& why);
@@ -91,6 +101,14 @@ class proxy : public std::enable_shared_from_this<proxy> {
     void on_exit(const supervise::process_exit& e);
     void broken(const char* what);
     void fill_instance();
+    /// For what the runner has refused: no callback of it starts any more, and none runs when this returns. false: it has ended by one.
+    template <class Map>
+    bool forget(Map& map, std::uint64_t number) {
+        std::unique_lock lock(mutex_);
+        if (map.erase(number) == 0) return false;
+        if (tells_thread_.get_id() != std::this_thread::get_id()) changed_.wait(lock, [&] { return calling_back_ != &map || calling_number_ != number; });
+        return true;
+    }
     bool is_dead() const {
         std::lock_guard lock(mutex_);
         return dead_;
@@ -124,6 +142,8 @@ class proxy : public std::enable_shared_from_this<proxy> {
     bool destroying_ = false;    // asked for its last step, after which it ends by itself: only a clean end is none
     bool dead_ = false;
     json sandbox_ = json::object();
+    const void* calling_back_ = nullptr;  // the map whose record a callback runs for at this moment, and the record's number
+    std::uint64_t calling_number_ = 0;
     std::unordered_map<std::uint64_t, hf_call> pending_;
     std::unordered_map<std::uint64_t, hf_transport_sink> conns_;
     std::unordered_map<std::uint64_t, std::shared_ptr<worker>> workers_;          // second owner: its thread

@@ -58,11 +58,29 @@ void proxy::told(frame_reader& in) {
         if (take) map.erase(it);
         return out;
     };
+    /// As find, for a callback that is not the last: forget() waits for it to return.
+    struct until_it_returns {
+        proxy& p;
+        ~until_it_returns() {
+            std::lock_guard lock(p.mutex_);
+            p.calling_back_ = nullptr;
+            p.changed_.notify_all();
+        }
+    };
+    auto calling = [&](auto& map) {
+        std::lock_guard lock(mutex_);
+        auto it = map.find(number);
+        if (it == map.end()) return std::optional<typename std::decay_t<decltype(map)>::mapped_type>();
+        calling_back_ = &map;
+        calling_number_ = number;
+        return std::optional(it->second);
+    };
     switch (what) {
         case kind::call_chunk: {
             const auto text = in.text();
             if (!in.whole()) return broken("a damaged chunk");
-            auto c = find(pending_);
+            const until_it_returns after{*this};
+            auto c = calling(pending_);
             if (!c) return count_late_answer();
             if (c->on_chunk) c->on_chunk(c->ctx, number, as_bytes(text));
             return;
@@ -83,7 +101,8 @@ void proxy::told(frame_reader& in) {
         case kind::conn_log: {
             const auto text = in.text();
             if (!in.whole()) return broken("a damaged message");
-            auto c = find(conns_);
+            const until_it_returns after{*this};
+            auto c = calling(conns_);
             if (!c) return;
             if (what == kind::conn_opened && c->on_open) c->on_open(c->ctx, as_bytes(text));
             if (what == kind::conn_message && c->on_message) c->on_message(c->ctx, as_bytes(text));
@@ -94,7 +113,8 @@ void proxy::told(frame_reader& in) {
             const auto id = in.text();
             const auto err = in.fault();
             if (!in.whole()) return broken("a damaged failure");
-            if (auto c = find(conns_); c && c->on_request_failed) c->on_request_failed(c->ctx, as_bytes(id), &err);
+            const until_it_returns after{*this};
+            if (auto c = calling(conns_); c && c->on_request_failed) c->on_request_failed(c->ctx, as_bytes(id), &err);
             return;
         }
         case kind::conn_closed: {

@@ -78,19 +78,15 @@ struct proxy::tables {
             if (p.dead_) return fill(err, {errc::plugin_failed, "plugin '" + p.options_.id + "' has no process"});
             if (!p.pending_.emplace(call->id, *call).second) return fill(err, {errc::already_exists, "call id " + std::to_string(call->id) + " is under way already"});
         }
-        auto forget = [&] {
-            std::lock_guard lock(p.mutex_);
-            return p.pending_.erase(call->id) != 0;
-        };
         std::int32_t rc = HF_E_INTERNAL;
         try {
             rc = p.call(frame_writer(kind::submit).text(std::string_view(ext)).put(call->id).put(call->deadline_ns).text(call->method).text(call->request), err);
         } catch (...) {
-            forget();
-            throw;
+            if (p.forget(p.pending_, call->id)) throw;
+            return HF_PENDING;
         }
         // Its end may have completed the call already: then that is the one completion.
-        if (rc < 0 && !forget()) return HF_PENDING;
+        if (rc < 0 && !p.forget(p.pending_, call->id)) return HF_PENDING;
         return rc;
     }
     static void cancel(const char* ext, void* self, std::uint64_t id) { of(self).call(frame_writer(kind::cancel).text(std::string_view(ext)).put(id), nullptr); }
@@ -111,18 +107,14 @@ struct proxy::tables {
             if (p.dead_) return fill(err, {errc::plugin_failed, "plugin '" + p.options_.id + "' has no process"});
             if (!p.conns_.emplace(conn, mine).second) return fill(err, {errc::already_exists, "connection " + std::to_string(conn) + " is open already"});
         }
-        auto forget = [&] {
-            std::lock_guard lock(p.mutex_);
-            return p.conns_.erase(conn) != 0;
-        };
         std::int32_t rc = HF_E_INTERNAL;
         try {
             rc = p.call(frame_writer(kind::conn_open).put(conn).text(config), err);
         } catch (...) {
-            forget();
-            throw;
+            if (p.forget(p.conns_, conn)) throw;
+            return HF_OK;
         }
-        if (rc < 0 && !forget()) return HF_OK;  // on_closed has told it
+        if (rc != HF_OK && !p.forget(p.conns_, conn)) return HF_OK;  // on_closed has told it
         return rc;
     }
     static constexpr hf_transport transport{
@@ -157,7 +149,7 @@ struct proxy::tables {
         ask_policy(self, frame_writer(kind::breaker_permit).put(number_of(b)).put(now), nullptr, [&](frame_reader& in) {
             out->granted = in.get<std::int32_t>() != 0;
             out->generation = in.get<std::uint64_t>();
-            out->retry_after_ns = std::max<std::int64_t>(in.get<std::int64_t>(), -1);
+            out->retry_after_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), -1, longest_ns);
         });
     }
     static void report(void* self, void* b, std::uint64_t generation, std::int32_t outcome, std::int64_t latency, std::int64_t now) {
@@ -168,7 +160,7 @@ struct proxy::tables {
             out->state = std::clamp<std::int32_t>(in.get<std::int32_t>(), HF_BREAKER_CLOSED, HF_BREAKER_DISABLED);
             out->generation = in.get<std::uint64_t>();
             out->consecutive_failures = in.get<std::uint32_t>(), out->open_count = in.get<std::uint32_t>();
-            out->until_ns = in.get<std::int64_t>();
+            out->until_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), 0, now + longest_ns);
             out->calls = in.get<std::uint64_t>(), out->failures = in.get<std::uint64_t>(), out->rejected = in.get<std::uint64_t>();
         });
     }
@@ -187,8 +179,8 @@ struct proxy::tables {
         ask_policy(self, frame_writer(kind::health_verdict).put(number_of(m)).put(now), nullptr, [&](frame_reader& in) {
             out->state = std::clamp<std::int32_t>(in.get<std::int32_t>(), HF_HEALTH_UNKNOWN, HF_HEALTH_DOWN);
             out->score = in.get<double>();
-            out->next_check_ns = std::max(in.get<std::int64_t>(), now);
-            out->probe_timeout_ns = std::max<std::int64_t>(in.get<std::int64_t>(), 1'000'000);
+            out->next_check_ns = std::clamp(in.get<std::int64_t>(), now, now + longest_ns);
+            out->probe_timeout_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), 1'000'000, longest_ns);
             const auto why = in.text().substr(0, sizeof out->reason - 1);
             std::memcpy(out->reason, why.data(), why.size());
             out->reason[why.size()] = 0;

@@ -106,10 +106,10 @@ class frame_reader {
         rest_.remove_prefix(sizeof v);
         return v;
     }
-    /// Borrowed from the frame.
+    /// Borrowed from the frame. Never a null pointer, so that it can be copied from whatever its length.
     std::string_view text() {
         const auto n = get<std::uint32_t>();
-        if (rest_.size() < n) return fail(), std::string_view{};
+        if (!ok_ || rest_.size() < n) return fail(), std::string_view("");
         const auto out = rest_.substr(0, n);
         rest_.remove_prefix(n);
         return out;
