@@ -24,4 +24,4 @@ if [ ! -x "$work/fuzz" ] || [ -n "$(find "$here/manifest_fuzz.cpp" "$root/host/k
         -include cstdint -include map -include memory -include optional -include functional -include chrono -include nlohmann/json.hpp -o "$work/fuzz" \
         "$here/manifest_fuzz.cpp" "$root/host/kernel/plugins/manifest.cpp" "$root/host/authors/elf_report.cpp" "$root"/host/kernel/core/*.cpp
 fi
-exec "$work/fuzz" -max_total_time="$seconds" -timeout=10 -max_len=65536 -rss_limit_mb=2048 -artifact_prefix="$work/" -print_final_stats=1 "$work/corpus"
+exec "$work/fuzz" -max_total_time="$seconds" -timeout=10 -error_exitcode=1 -timeout_exitcode=1 -max_len=65536 -rss_limit_mb=2048 -artifact_prefix="$work/" -print_final_stats=1 "$work/corpus"

@@ -23,4 +23,4 @@ if [ ! -x "$work/fuzz" ] || [ -n "$(find "${sources[@]}" "$here" "$root/host/ker
 fi
 python3 "$here/runner_seeds.py" "$here/runner_traffic.txt" "$work/seeds"
 [ ! -f "$seconds" ] || exec "$work/fuzz" "$seconds"
-exec "$work/fuzz" -max_total_time="$seconds" -timeout=20 -max_len=8192 -rss_limit_mb=2048 -artifact_prefix="$work/" -print_final_stats=1 "$work/corpus" "$work/seeds"
+exec "$work/fuzz" -max_total_time="$seconds" -timeout=30 -error_exitcode=1 -timeout_exitcode=1 -max_len=8192 -rss_limit_mb=2048 -artifact_prefix="$work/" -print_final_stats=1 "$work/corpus" "$work/seeds"
