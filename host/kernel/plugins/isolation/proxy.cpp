@@ -5,7 +5,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "holdfast/ext/api.h"
+#include "holdfast/ext/config.h"
+#include "holdfast/ext/events.h"
+#include "holdfast/ext/listen.h"
+#include "holdfast/ext/log.h"
+#include "holdfast/ext/metrics.h"
+#include "holdfast/ext/process.h"
+#include "holdfast/ext/timer.h"
 #include "kernel/plugins/abi_errors.hpp"
+#include "kernel/plugins/call_port.hpp"
 #include "kernel/plugins/detail/lane.hpp"
 #include "kernel/plugins/isolation/proxy_parts.hpp"
 #include "kernel/plugins/isolation/runner.hpp"
@@ -17,6 +26,8 @@ constexpr std::size_t host_queue_bytes = 64u << 20;   // told and not yet read b
 constexpr auto call_patience = milliseconds(5'000);   // for calls that the interface says are short
 constexpr auto exit_patience = milliseconds(500);     // from a closed socket to the news of the exit
 constexpr auto end_patience = milliseconds(1'000);
+
+constexpr const char* host_interfaces[] = {HF_EXT_LOG, HF_EXT_METRICS, HF_EXT_TIMER, HF_EXT_CONFIG, HF_EXT_WORKER, HF_EXT_EVENTS, HF_EXT_PROCESS, HF_EXT_API, HF_EXT_LISTEN};
 
 /// What a runner inherits of our environment: what a child process does, and what network libraries look for.
 const std::vector<std::string>& runner_environment() {
@@ -105,7 +116,18 @@ void proxy::attach(lines ours) {
 std::int32_t proxy::make(const hf_host* host, hf_bytes settings, const hf_instance** out, hf_error* err) {
     host_ = host;
     requests_thread_ = std::thread([self = shared_from_this()] { self->serve_requests(); });
-    const auto rc = control(kind::create, control_frame(kind::create).text(settings), options_.init_timeout, err);
+    auto request = control_frame(kind::create);
+    request.text(settings);
+    std::vector<const char*> missing;
+    for (const char* ext : host_interfaces)
+        if (!host_ext<void>(ext)) missing.push_back(ext);
+    request.put(static_cast<std::uint32_t>(missing.size()));
+    for (const char* ext : missing) request.text(std::string_view(ext));
+    const auto rc = control(kind::create, request, options_.init_timeout, err, [this](frame_reader& in) {
+        const auto theirs = in.shape();
+        std::lock_guard lock(mutex_);
+        shape_ = theirs;
+    });
     if (rc >= 0) *out = &instance_;
     return rc;
 }
@@ -164,6 +186,11 @@ void proxy::set_level(std::int32_t level) {
 std::int64_t proxy::pid() const noexcept {
     std::lock_guard lock(mutex_);
     return process_ && !exit_ ? process_->pid() : 0;
+}
+
+table_shape proxy::shape() const {
+    std::lock_guard lock(mutex_);
+    return shape_;
 }
 
 json proxy::sandbox_level() const {
@@ -269,6 +296,11 @@ std::int32_t proxy::call(const frame_writer& request, hf_error* err, const std::
 
 void proxy::broken(const char* what) { kill(std::string("its process broke the protocol: ") + what); }
 
+void proxy::misused(const char* what) {
+    count_late_answer();
+    if (options_.misused) options_.misused(what);
+}
+
 void proxy::receive_tells() {
     detail::host_thread here;
     pthread_setname_np(pthread_self(), "hf-isolated");
@@ -287,8 +319,11 @@ void proxy::receive_tells() {
     {
         std::lock_guard lock(mutex_);
         dead_ = true;
-        const bool clean = exit_ && exit_->reason.kind == supervise::exit_kind::normal;
-        expected = (ending_ || (destroying_ && clean)) && doom_.empty();
+        const auto how = exit_ ? std::optional(exit_->reason.kind) : std::nullopt;
+        using supervise::exit_kind;
+        // Whoever has just been told of a crash may have called end() already: that makes no crash an end as asked.
+        const bool by_itself = how == exit_kind::signal || how == exit_kind::exit_code;
+        expected = doom_.empty() && !by_itself && (ending_ || (destroying_ && how == exit_kind::normal));
         p = process_;
     }
     if (!expected && p) p->kill();  // it closed the socket and lives on

@@ -39,11 +39,14 @@ struct proxy_options {
     sandbox_wish sandbox;
     runner_limits limits;
     milliseconds init_timeout{10'000}, start_timeout{10'000}, quiesce_timeout{2'000}, stop_timeout{5'000};
+    milliseconds quiesce_margin{400};  ///< beyond the deadline that quiesce was given
     std::function<void(int level, std::string message, json fields)> log;
     /// The instance is lost, and why: its process ended, hung or broke the protocol. Once; any thread.
     std::function<void(std::string why)> crashed;
     /// The process died of its own accord: what it said. `copy` keeps the file that the stack points into. May be empty.
     std::function<void(crash_report report, std::shared_ptr<const private_copy> copy)> report;
+    /// The plugin broke a rule of completion, which did no harm here: a sentence. Any thread. May be empty.
+    std::function<void(const char* what)> misused;
 };
 
 class proxy : public std::enable_shared_from_this<proxy> {
@@ -57,6 +60,12 @@ class proxy : public std::enable_shared_from_this<proxy> {
     std::int32_t make(const hf_host* host, hf_bytes settings, const hf_instance** out, hf_error* err);
     /// After destroy, or instead of it: ends the process and waits for its end. Idempotent.
     void end() noexcept;
+
+    /// What the instance's own table looked like.
+    table_shape shape() const;
+    /// What get_ext answers, and what the plugin's own table looks like.
+    const void* find(hf_str id, table_shape& theirs);
+    std::vector<std::string> own_threads();  ///< that the plugin has started itself and that run now
 
     void kill(const std::string& why) noexcept;  ///< [any thread] the reason becomes the crash's
     void give_up() noexcept;                     ///< [any thread] ends it without a word: nobody is left to tell
@@ -100,6 +109,7 @@ class proxy : public std::enable_shared_from_this<proxy> {
     crash_report report_of(const supervise::process_exit& e) const;
     void on_exit(const supervise::process_exit& e);
     void broken(const char* what);
+    void misused(const char* what);
     void fill_instance();
     /// For what the runner has refused: no callback of it starts any more, and none runs when this returns. false: it has ended by one.
     template <class Map>
@@ -149,6 +159,7 @@ class proxy : public std::enable_shared_from_this<proxy> {
     std::unordered_map<std::uint64_t, std::shared_ptr<worker>> workers_;          // second owner: its thread
     std::unordered_map<std::uint64_t, std::unique_ptr<process_sink>> processes_;  // by the runner's number
     std::unordered_map<std::uint64_t, std::unique_ptr<event_sink>> subscriptions_;
+    table_shape shape_;
     std::uint64_t last_policy_ = 0;
     std::vector<std::string> leaked_;
 };

@@ -9,7 +9,6 @@
 #include "holdfast/ext/metrics.h"
 #include "holdfast/ext/process.h"
 #include "kernel/plugins/abi_errors.hpp"
-#include "kernel/plugins/call_port.hpp"
 #include "kernel/plugins/detail/lane.hpp"
 #include "kernel/plugins/isolation/proxy_parts.hpp"
 
@@ -18,7 +17,29 @@ namespace {
 
 constexpr std::size_t max_records = 10'000;               // workers, processes, subscriptions each
 constexpr std::uint32_t default_shutdown_ms = 5'000;      // as hf_worker_spec says
+constexpr int stop_slice_ms = 10;                         // how often the stop flag is looked at where no descriptor tells of it
 constexpr auto stop_margin = milliseconds(300);           // given up before the supervisor gives up the thread here
+
+/// Which of the host's interfaces serves a request.
+const char* interface_of(kind k) {
+    switch (k) {
+        case kind::worker_start:
+        case kind::worker_stop: return HF_EXT_WORKER;
+        case kind::publish:
+        case kind::subscribe:
+        case kind::unsubscribe: return HF_EXT_EVENTS;
+        case kind::spawn:
+        case kind::process_write:
+        case kind::process_stop:
+        case kind::process_stats: return HF_EXT_PROCESS;
+        case kind::api_submit:
+        case kind::api_cancel:
+        case kind::api_describe:
+        case kind::api_authenticate: return HF_EXT_API;
+        case kind::listen: return HF_EXT_LISTEN;
+        default: return nullptr;
+    }
+}
 
 std::int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -81,7 +102,7 @@ void proxy::told(frame_reader& in) {
             if (!in.whole()) return broken("a damaged chunk");
             const until_it_returns after{*this};
             auto c = calling(pending_);
-            if (!c) return count_late_answer();
+            if (!c) return misused("a chunk came after the completion");
             if (c->on_chunk) c->on_chunk(c->ctx, number, as_bytes(text));
             return;
         }
@@ -92,7 +113,7 @@ void proxy::told(frame_reader& in) {
             const auto text = in.text();
             if (!in.whole()) return broken("a damaged completion");
             auto c = find(pending_, true);
-            if (!c) return count_late_answer();
+            if (!c) return misused("a second completion came");
             if (c->on_done) c->on_done(c->ctx, number, failed ? &err : nullptr, as_bytes(text));
             return;
         }
@@ -193,6 +214,12 @@ void proxy::asked(frame_reader& in, frame_writer& out, unique_fd& attached) {
         rc = fill(&err, {errc::protocol_error, "a damaged request"});
     };
 
+    if (const char* ext = interface_of(in.what()); ext && !host_ext<void>(ext)) {
+        fill(&err, {errc::unavailable, std::string("this host does not offer ") + ext});
+        err.code = HF_E_UNSUPPORTED;
+        out.put(err.code).fault(err);
+        return;
+    }
     switch (in.what()) {
         case kind::worker_start: rc = serve_worker_start(in, &err); break;
         case kind::worker_stop: {
@@ -405,7 +432,7 @@ std::int32_t proxy::serve_worker_start(frame_reader& in, hf_error* err) {
 std::int32_t proxy::await_stop(const hf_worker_ctl* ctl) {
     while (__atomic_load_n(ctl->stop, __ATOMIC_ACQUIRE) == 0) {
         pollfd p{ctl->stop_fd, POLLIN, 0};
-        poll(&p, 1, -1);
+        poll(&p, 1, ctl->stop_fd >= 0 ? -1 : stop_slice_ms);
     }
     return HF_OK;
 }
@@ -434,8 +461,10 @@ std::int32_t proxy::run_worker(worker& w, const hf_worker_ctl* ctl, hf_error* er
                          : "worker '" + w.name + "' is hung: no heartbeat within " + std::to_string(w.heartbeat_ms) + " ms; its process was ended");
             return stop_by ? HF_OK : await_stop(ctl);
         }
-        const int ms = wait < nanoseconds(0) ? -1 : static_cast<int>(std::min<std::int64_t>(wait.count() / 1'000'000 + 1, 60'000));
-        if (poll(p, 2, ms) <= 0) continue;
+        const bool look = ctl->stop_fd < 0 && !stop_by;  // at the flag, from time to time
+        const int longest = look ? stop_slice_ms : 60'000;
+        const int ms = wait < nanoseconds(0) ? (look ? longest : -1) : static_cast<int>(std::min<std::int64_t>(wait.count() / 1'000'000 + 1, longest));
+        if (poll(p, 2, ms) <= 0 && !look) continue;
         if ((p[0].revents & POLLIN) != 0) {
             std::lock_guard lock(w.mutex);
             if (w.lost) return stop_by ? HF_OK : await_stop(ctl);
@@ -446,7 +475,7 @@ std::int32_t proxy::run_worker(worker& w, const hf_worker_ctl* ctl, hf_error* er
             }
             return w.rc;
         }
-        if ((p[1].revents & POLLIN) != 0 && __atomic_load_n(ctl->stop, __ATOMIC_ACQUIRE) != 0) {
+        if (((p[1].revents & POLLIN) != 0 || look) && __atomic_load_n(ctl->stop, __ATOMIC_ACQUIRE) != 0) {
             tells_->tell(frame_writer(kind::worker_please_stop).put(w.number));
             stop_by = std::chrono::steady_clock::now() + patience;
         }

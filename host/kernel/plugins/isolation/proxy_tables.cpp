@@ -23,6 +23,13 @@ proxy& of(void* self) { return *static_cast<proxy*>(self); }
 void* handle_of(std::uint64_t n) { return reinterpret_cast<void*>(n); }
 std::uint64_t number_of(void* handle) { return reinterpret_cast<std::uint64_t>(handle); }
 
+/// As much as the caller has room for.
+template <class T>
+void answer_to(T* caller, T answer) {
+    answer.size = caller->size;
+    std::memcpy(caller, &answer, std::min<std::size_t>(caller->size, sizeof answer));
+}
+
 }  // namespace
 
 struct proxy::tables {
@@ -38,8 +45,9 @@ struct proxy::tables {
     }
     static std::int32_t quiesce(void* self, std::int64_t deadline, hf_error* err) {
         auto& p = of(self);
-        const auto left = std::chrono::nanoseconds(deadline) - std::chrono::steady_clock::now().time_since_epoch();
-        return p.control(kind::quiesce, p.control_frame(kind::quiesce).put(deadline), std::chrono::ceil<milliseconds>(left) + milliseconds(400), err);
+        // A deadline that has passed is no reason to end the process: it may answer at once.
+        const auto left = std::max(nanoseconds(0), nanoseconds(deadline) - std::chrono::steady_clock::now().time_since_epoch());
+        return p.control(kind::quiesce, p.control_frame(kind::quiesce).put(deadline), std::chrono::ceil<milliseconds>(left) + p.options_.quiesce_margin, err);
     }
     static void destroy(void* self) {
         auto& p = of(self);
@@ -53,19 +61,25 @@ struct proxy::tables {
         }
         if (!p.is_dead())
             p.control(kind::destroy, p.control_frame(kind::destroy), destroy_timeout, nullptr, [&](frame_reader& in) {
+                auto left = names(in);
                 std::lock_guard lock(p.mutex_);
-                for (auto n = std::min<std::uint32_t>(in.get<std::uint32_t>(), max_leaked_names); n > 0; --n) p.leaked_.emplace_back(in.text());
+                p.leaked_ = std::move(left);
             });
     }
+    static std::vector<std::string> names(frame_reader& in) {
+        std::vector<std::string> out;
+        for (auto n = std::min<std::uint32_t>(in.get<std::uint32_t>(), max_leaked_names); n > 0; --n) out.emplace_back(in.text());
+        return out;
+    }
     static const void* get_ext(void* self, hf_str id) {
-        auto& p = of(self);
-        bool found = false;
-        p.control(kind::find_ext, p.control_frame(kind::find_ext).text(id), p.options_.init_timeout, nullptr, [&](frame_reader& in) { found = in.get<std::uint8_t>() != 0; });
-        if (!found) return nullptr;
+        table_shape theirs;
+        return of(self).find(id, theirs);
+    }
+    static const void* find(std::string_view id) {
         static const std::pair<std::string_view, const void*> all[] = {{HF_EXT_LLM, &llm},         {HF_EXT_STORE, &store},   {HF_EXT_TRANSPORT, &transport},
                                                                        {HF_EXT_BREAKER, &breaker}, {HF_EXT_HEALTH, &health}, {HF_EXT_UI, &ui}};
         for (const auto& [name, table] : all)
-            if (view(id) == name) return table;
+            if (id == name) return table;
         return nullptr;
     }
 
@@ -85,9 +99,10 @@ struct proxy::tables {
             if (p.forget(p.pending_, call->id)) throw;
             return HF_PENDING;
         }
-        // Its end may have completed the call already: then that is the one completion.
-        if (rc < 0 && !p.forget(p.pending_, call->id)) return HF_PENDING;
-        return rc;
+        if (rc == HF_PENDING || p.forget(p.pending_, call->id)) return rc;
+        // Completed already, by its end or against the rules: then that is the one completion.
+        if (!p.is_dead()) p.misused("a completion came although submit did not return HF_PENDING");
+        return HF_PENDING;
     }
     static void cancel(const char* ext, void* self, std::uint64_t id) { of(self).call(frame_writer(kind::cancel).text(std::string_view(ext)).put(id), nullptr); }
 
@@ -145,24 +160,28 @@ struct proxy::tables {
         ask_policy(self, frame_writer(kind::policy_close).put(std::uint8_t(Health)).put(number_of(handle)));
     }
     static void permit(void* self, void* b, std::int64_t now, hf_permit* out) {
-        out->granted = 1, out->generation = 0, out->retry_after_ns = 0;  // without a policy nothing is refused
+        hf_permit p{};
+        p.granted = 1;  // without a policy nothing is refused
         ask_policy(self, frame_writer(kind::breaker_permit).put(number_of(b)).put(now), nullptr, [&](frame_reader& in) {
-            out->granted = in.get<std::int32_t>() != 0;
-            out->generation = in.get<std::uint64_t>();
-            out->retry_after_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), -1, longest_ns);
+            p.granted = in.get<std::int32_t>() != 0;
+            p.generation = in.get<std::uint64_t>();
+            p.retry_after_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), -1, longest_ns);
         });
+        answer_to(out, p);
     }
     static void report(void* self, void* b, std::uint64_t generation, std::int32_t outcome, std::int64_t latency, std::int64_t now) {
         ask_policy(self, frame_writer(kind::breaker_report).put(number_of(b)).put(generation).put(outcome).put(latency).put(now));
     }
     static void state(void* self, void* b, std::int64_t now, hf_breaker_state* out) {
+        hf_breaker_state s{};
         ask_policy(self, frame_writer(kind::breaker_state).put(number_of(b)).put(now), nullptr, [&](frame_reader& in) {
-            out->state = std::clamp<std::int32_t>(in.get<std::int32_t>(), HF_BREAKER_CLOSED, HF_BREAKER_DISABLED);
-            out->generation = in.get<std::uint64_t>();
-            out->consecutive_failures = in.get<std::uint32_t>(), out->open_count = in.get<std::uint32_t>();
-            out->until_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), 0, now + longest_ns);
-            out->calls = in.get<std::uint64_t>(), out->failures = in.get<std::uint64_t>(), out->rejected = in.get<std::uint64_t>();
+            s.state = std::clamp<std::int32_t>(in.get<std::int32_t>(), HF_BREAKER_CLOSED, HF_BREAKER_DISABLED);
+            s.generation = in.get<std::uint64_t>();
+            s.consecutive_failures = in.get<std::uint32_t>(), s.open_count = in.get<std::uint32_t>();
+            s.until_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), 0, now + longest_ns);
+            s.calls = in.get<std::uint64_t>(), s.failures = in.get<std::uint64_t>(), s.rejected = in.get<std::uint64_t>();
         });
+        answer_to(out, s);
     }
     static void force(void* self, void* b, std::int32_t to, std::int64_t now) { ask_policy(self, frame_writer(kind::breaker_force).put(number_of(b)).put(to).put(now)); }
     // One call at a time reaches the runner, whoever calls: thread_safe.
@@ -173,19 +192,20 @@ struct proxy::tables {
                              .put(s->memory_bytes).put(s->cpu_percent).put(s->queue_length));
     }
     static void verdict(void* self, void* m, std::int64_t now, hf_health_verdict* out) {
-        out->state = HF_HEALTH_UNKNOWN;
-        out->next_check_ns = now + 30'000'000'000;
-        out->probe_timeout_ns = 5'000'000'000;
+        hf_health_verdict v{};
+        v.state = HF_HEALTH_UNKNOWN;
+        v.next_check_ns = now + 30'000'000'000;
+        v.probe_timeout_ns = 5'000'000'000;
         ask_policy(self, frame_writer(kind::health_verdict).put(number_of(m)).put(now), nullptr, [&](frame_reader& in) {
-            out->state = std::clamp<std::int32_t>(in.get<std::int32_t>(), HF_HEALTH_UNKNOWN, HF_HEALTH_DOWN);
-            out->score = in.get<double>();
-            out->next_check_ns = std::clamp(in.get<std::int64_t>(), now, now + longest_ns);
-            out->probe_timeout_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), 1'000'000, longest_ns);
-            const auto why = in.text().substr(0, sizeof out->reason - 1);
-            std::memcpy(out->reason, why.data(), why.size());
-            out->reason[why.size()] = 0;
-            if (!std::isfinite(out->score)) out->score = 0;
+            v.state = std::clamp<std::int32_t>(in.get<std::int32_t>(), HF_HEALTH_UNKNOWN, HF_HEALTH_DOWN);
+            v.score = in.get<double>();
+            v.next_check_ns = std::clamp(in.get<std::int64_t>(), now, now + longest_ns);
+            v.probe_timeout_ns = std::clamp<std::int64_t>(in.get<std::int64_t>(), 1'000'000, longest_ns);
+            const auto why = in.text().substr(0, sizeof v.reason - 1);
+            std::memcpy(v.reason, why.data(), why.size());
+            if (!std::isfinite(v.score)) v.score = 0;
         });
+        answer_to(out, v);
     }
     static void reset(void* self, void* m, std::int64_t now) { ask_policy(self, frame_writer(kind::health_reset).put(number_of(m)).put(now)); }
     static constexpr hf_health health{sizeof(hf_health), 0, open_policy<true>, close_policy<true>, observe, verdict, reset};
@@ -203,6 +223,17 @@ struct proxy::tables {
     }
     static constexpr hf_ui ui{sizeof(hf_ui), 0, ui_text<kind::ui_describe>, ui_text<kind::ui_export>, ui_import};
 };
+
+const void* proxy::find(hf_str id, table_shape& theirs) {
+    control(kind::find_ext, control_frame(kind::find_ext).text(id), options_.init_timeout, nullptr, [&](frame_reader& in) { theirs = in.shape(); });
+    return theirs.size == 0 ? nullptr : tables::find(view(id));
+}
+
+std::vector<std::string> proxy::own_threads() {
+    std::vector<std::string> out;
+    control(kind::own_threads, control_frame(kind::own_threads), options_.init_timeout, nullptr, [&](frame_reader& in) { out = tables::names(in); });
+    return out;
+}
 
 void proxy::fill_instance() {
     instance_ = {sizeof(hf_instance), 0, this, tables::step<kind::init>, tables::step<kind::start>, tables::quiesce, tables::step<kind::stop>, tables::destroy, tables::get_ext};

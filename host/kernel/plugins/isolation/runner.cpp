@@ -29,6 +29,24 @@ void reply(frame_writer& out, std::int32_t rc, const hf_error& err) {
 
 void name_thread(const std::string& name) { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
 
+/// size: how much of it can be read.
+table_shape shape_of(const void* table, std::size_t size) {
+    table_shape out;
+    std::memcpy(&out.size, table, sizeof out.size);
+    constexpr std::size_t head = 2 * sizeof(std::uint32_t);
+    for (std::size_t n = 0, at = head; n < 64 && at + sizeof(void*) <= std::min<std::size_t>(size, out.size); ++n, at += sizeof(void*)) {
+        void* slot = nullptr;
+        std::memcpy(&slot, static_cast<const std::byte*>(table) + at, sizeof slot);
+        if (slot != nullptr) out.filled |= std::uint64_t(1) << n;
+    }
+    return out;
+}
+
+void put_names(frame_writer& out, const std::vector<std::string>& names) {
+    out.put(HF_OK + 0).put(static_cast<std::uint32_t>(names.size()));
+    for (const auto& name : names) out.text(name);
+}
+
 std::string take_text(hf_buf& b) {
     std::string out(b.data ? static_cast<const char*>(b.data) : "", b.data ? b.length : 0);
     if (b.release) b.release(&b);
@@ -129,15 +147,15 @@ void runner::on_control(frame_reader& in, frame_writer& out) {
         case kind::quiesce: a.rc = table_.quiesce(table_.self, in.get<std::int64_t>(), &a.err); break;
         case kind::stop: a.rc = table_.stop(table_.self, &a.err); break;
         case kind::destroy: {
-            const auto left = destroy();
-            out.put(HF_OK + 0).put(static_cast<std::uint32_t>(left.size()));
-            for (const auto& name : left) out.text(name);
+            put_names(out, destroy());
             return;
         }
+        case kind::own_threads: return put_names(out, detail::foreign_threads(prefix_, thread_patience));
         case kind::find_ext: {
             const auto id = in.text();
-            const void* t = find_ext(id);
-            out.put(HF_OK + 0).put(std::uint8_t(t != nullptr));
+            table_shape theirs;
+            (void)find_ext(id, &theirs);
+            out.put(HF_OK + 0).shape(theirs);
             return;
         }
         case kind::ui_describe:
@@ -195,13 +213,12 @@ void runner::hello(frame_reader& in, frame_writer& out) {
 void runner::create(frame_reader& in, frame_writer& out) {
     answer a;
     const std::string settings(in.text());
-    auto parsed = parse_json(settings);
-    if (!parsed) return reply(out, fill(&a.err, parsed.error()), a.err);
+    for (auto n = in.get<std::uint32_t>(); in.ok() && n > 0; --n) missing_.emplace(in.text());
     rt_ = std::make_unique<supervise::pool_runtime>(supervise::pool_options{runner_threads, nullptr, "hf-timer"});
     context_ = std::make_shared<detail::service_context>();
     context_->rt = rt_.get();
     context_->data_dir = data_dir_;
-    local_ = std::make_shared<detail::services>(context_, id_, prefix_, 0, std::move(*parsed), supervise::restart_type::permanent, [this](std::string why) {
+    local_ = std::make_shared<detail::services>(context_, id_, prefix_, 0, parse_json(settings).value_or(json::object()), supervise::restart_type::permanent, [this](std::string why) {
         tell(frame_writer(kind::escaped).text(why));
     });
     timers = static_cast<const hf_timer*>(detail::host_extension(nullptr, as_str(HF_EXT_TIMER)));
@@ -214,6 +231,7 @@ void runner::create(frame_reader& in, frame_writer& out) {
         else table_ = *complete, exists_ = true;
     }
     reply(out, a.rc, a.err);
+    if (a.rc >= 0) out.shape(shape_of(made, sizeof *made));
 }
 
 /// Names of threads that the plugin started itself and that still run.
@@ -225,18 +243,28 @@ std::vector<std::string> runner::destroy() {
     return left;
 }
 
-const void* runner::find_ext(std::string_view id) {
-    {
+const void* runner::find_ext(std::string_view id, table_shape* shape) {
+    auto known = [&]() -> const void* {
         std::lock_guard lock(mutex_);
-        if (auto it = exts_.find(id); it != exts_.end()) return it->second.get();
-    }
+        auto it = exts_.find(id);
+        if (it == exts_.end()) return nullptr;
+        if (shape) *shape = it->second.theirs;
+        return it->second.table.get();
+    };
+    if (const void* table = known()) return table;
     const void* theirs = exists_ ? table_.get_ext(table_.self, as_str(id)) : nullptr;
-    if (theirs == nullptr) return nullptr;
+    const auto& carried = detail::known_interfaces();
+    if (theirs == nullptr || std::find(carried.begin(), carried.end(), id) == carried.end()) return nullptr;
     std::string why;
     auto whole = detail::complete_ext(id, theirs, why);
     if (!whole) throw std::runtime_error(std::string(id) + ": " + why);
-    std::lock_guard lock(mutex_);
-    return exts_.emplace(id, std::move(whole)).first->second.get();
+    {
+        std::lock_guard lock(mutex_);
+        std::uint32_t size = 0;  // of the complete one: no slot that the host does not know is looked at
+        std::memcpy(&size, whole.get(), sizeof size);
+        exts_.emplace(id, extension{std::move(whole), shape_of(theirs, size)});
+    }
+    return known();
 }
 
 void runner::escaped(const char* what, const char* message) noexcept {

@@ -89,13 +89,13 @@ const hf_listen listen_table{sizeof(hf_listen), 0, [](void* ctx, hf_str address,
 
 }  // namespace
 
-const void* runner_extension(void*, hf_str id) {
+const void* runner_extension(void* ctx, hf_str id) {
     static const std::pair<std::string_view, const void*> all[] = {
         {HF_EXT_LOG, &log_table},       {HF_EXT_METRICS, &metrics_table}, {HF_EXT_TIMER, &timer_table},     {HF_EXT_CONFIG, &config_table},
         {HF_EXT_WORKER, &worker_table}, {HF_EXT_EVENTS, &events_table},   {HF_EXT_PROCESS, &process_table}, {HF_EXT_API, &api_table},
         {HF_EXT_LISTEN, &listen_table}};
     for (const auto& [name, table] : all)
-        if (view(id) == name) return table;
+        if (view(id) == name) return of(ctx).host_offers(name) ? table : nullptr;
     return nullptr;
 }
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -49,6 +50,7 @@ class runner {
     void unsubscribe(std::uint64_t id);
     std::int32_t api_submit(const hf_call& call, hf_error* err);
     std::int32_t listen(hf_str address, std::uint16_t port, std::int32_t* fd, hf_error* err);
+    bool host_offers(std::string_view ext) const { return !missing_.contains(ext); }
     std::int32_t level() const noexcept { return __atomic_load_n(&level_, __ATOMIC_RELAXED); }
     detail::services& local() noexcept { return *local_; }
     const hf_timer* timers = nullptr;   ///< the tables over local()
@@ -91,7 +93,7 @@ class runner {
         if (t == nullptr) throw std::runtime_error(std::string("it does not offer ") + id);
         return t;
     }
-    const void* find_ext(std::string_view id);
+    const void* find_ext(std::string_view id, table_shape* shape = nullptr);
     std::uint64_t next_handle() { return handle_.fetch_add(1) + 1; }
 
     unique_fd control_, calls_;
@@ -99,6 +101,7 @@ class runner {
     caller services_;
 
     std::string id_, prefix_, data_dir_;
+    std::set<std::string, std::less<>> missing_;  // set by create, before the plugin's code asks
     volatile std::int32_t level_ = HF_LOG_INFO;
     std::shared_ptr<generation> gen_;
     hf_host host_{};
@@ -111,7 +114,11 @@ class runner {
     std::atomic<std::uint64_t> order_{0};
 
     std::mutex mutex_;  // guards what follows; never held while the plugin or the host is called
-    std::map<std::string, std::unique_ptr<std::byte[]>, std::less<>> exts_;
+    struct extension {
+        std::unique_ptr<std::byte[]> table;  ///< complete
+        table_shape theirs;
+    };
+    std::map<std::string, extension, std::less<>> exts_;
     std::unordered_map<std::uint64_t, void*> policies_;
     std::unordered_map<std::uint64_t, hf_call> api_calls_;               // by our number; .id is the plugin's
     std::unordered_map<std::uint64_t, hf_event_sink> subscriptions_;     // by our number, as the rest

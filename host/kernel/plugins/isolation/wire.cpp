@@ -17,6 +17,7 @@ const char* name_of(kind k) noexcept {
         case kind::ui_describe: return "describe";
         case kind::ui_export: return "export_state";
         case kind::ui_import: return "import_state";
+        case kind::own_threads: return "a look at its threads";
         case kind::submit: return "submit";
         case kind::cancel: return "cancel";
         case kind::conn_open: return "open";

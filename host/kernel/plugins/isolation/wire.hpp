@@ -22,14 +22,15 @@ enum class kind : std::uint16_t {
 
     // control → (one at a time)
     hello = 16,  ///< version, instance, file, data dir, log level, thread prefix, sandbox JSON → effective sandbox JSON
-    create,      ///< settings
+    create,      ///< settings, what the host does not offer → table_shape of the instance
     init,
     start,
     quiesce,     ///< deadline
     stop,
     destroy,
-    find_ext,    ///< id → found
+    find_ext,    ///< id → table_shape, all zero when there is none
     ui_describe, ui_export, ui_import,  ///< [state] → text
+    own_threads,  ///< → names of the threads that the plugin started itself
 
     // calls → (any thread, short)
     submit = 64,  ///< ext, call, deadline, method, request
@@ -58,6 +59,12 @@ enum class kind : std::uint16_t {
 /// "start", "submit" … for messages.
 const char* name_of(kind k) noexcept;
 
+/// A table as the plugin made it, before what it lacks was filled in.
+struct table_shape {
+    std::uint32_t size = 0;    ///< what its size field says
+    std::uint64_t filled = 0;  ///< bit n: pointer n after the eight bytes of the head is there and not null
+};
+
 class frame_writer {
   public:
     explicit frame_writer(kind k) { put(static_cast<std::uint16_t>(k)); }
@@ -77,6 +84,7 @@ class frame_writer {
     frame_writer& text(hf_str s) { return text(std::string_view(s.data ? s.data : "", s.data ? s.length : 0)); }
     frame_writer& text(hf_bytes s) { return text(std::string_view(s.data ? static_cast<const char*>(s.data) : "", s.data ? s.length : 0)); }
     frame_writer& fault(const hf_error& e);
+    frame_writer& shape(const table_shape& s) { return put(s.size).put(s.filled); }
     /// Fields that another writer has put.
     frame_writer& raw(std::string_view fields) {
         data_.append(fields);
@@ -115,6 +123,10 @@ class frame_reader {
         return out;
     }
     hf_error fault();
+    table_shape shape() {
+        const auto size = get<std::uint32_t>();
+        return {size, get<std::uint64_t>()};
+    }
 
   private:
     void fail() noexcept {
