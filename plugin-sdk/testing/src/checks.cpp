@@ -21,25 +21,28 @@ void append(std::vector<check>& to, const char* group, const std::vector<test>& 
 }
 }  // namespace
 
-bench::bench(const plugin_case& c, std::shared_ptr<plugin_file> file) : case_(c), file_(std::move(file)) {
-    dir_ = (std::filesystem::temp_directory_path() / "holdfast-contract-XXXXXX").string();
-    if (!::mkdtemp(dir_.data())) throw std::runtime_error("cannot make a temporary directory");
+bench::directory::directory() : path((std::filesystem::temp_directory_path() / "holdfast-contract-XXXXXX").string()) {
+    if (!::mkdtemp(path.data())) throw std::runtime_error("cannot make a temporary directory");
+}
+bench::directory::~directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+}
+bench::bench(const plugin_case& c, const target& from) : case_(c) {
+    case_.dir = dir_.path;
     for (std::string* text : {&case_.settings, &case_.config, &case_.unreachable}) {
-        replace_all(*text, "${DIR}", [this] { return dir_; });
+        replace_all(*text, "${DIR}", [this] { return dir_.path; });
         replace_all(*text, "${ECHO_URL}", [] { return peer_url() + "/echo"; });
         replace_all(*text, "${OPENAI_URL}", [] { return peer_url() + "/v1"; });
     }
-}
-bench::~bench() {
-    std::error_code ignored;
-    std::filesystem::remove_all(dir_, ignored);
+    file_ = from(case_);
 }
 fake_host_options bench::options(std::string id) const {
     fake_host_options o;
     o.instance_id = std::move(id);
     o.settings = case_.settings;
     o.manual_time = false;
-    o.data_dir = dir_;
+    o.data_dir = dir_.path;
     return o;
 }
 std::unique_ptr<plugin_instance> bench::make(std::string id) { return make(id, options(id)); }
@@ -94,6 +97,8 @@ std::vector<check> checks_for(std::string_view kind) {
     return all;
 }
 
+void note_failure(std::string sentence) { report::current().fail(std::move(sentence)); }
+
 target in_this_process() {
     return [](const plugin_case& c) { return std::make_shared<plugin_file>(c.path); };
 }
@@ -101,7 +106,7 @@ target in_this_process() {
 outcome run_check(const check& c, const plugin_case& on, const target& from) {
     report::current().clear();
     try {
-        bench b(on, from(on));
+        bench b(on, from);
         c.run(b);
     } catch (const std::exception& e) {
         report::current().fail(std::string("an exception left the plugin: ") + e.what());

@@ -16,8 +16,7 @@ using nlohmann::json;
 /// What one test body gets: the case with a fresh directory, and instances on demand.
 class bench {
   public:
-    bench(const plugin_case& c, std::shared_ptr<plugin_file> file);
-    ~bench();
+    bench(const plugin_case& c, const target& from);
     const plugin_case& at() const { return case_; }
     const plugin_file& file() const { return *file_; }
     /// A new instance, not yet created.
@@ -29,9 +28,14 @@ class bench {
     fake_host_options options(std::string id = "contract") const;
 
   private:
+    struct directory {
+        directory();
+        ~directory();
+        std::string path;
+    };
+    const directory dir_;
     plugin_case case_;  // placeholders replaced
     std::shared_ptr<plugin_file> file_;  // second owner: the registered tests
-    std::string dir_;
 };
 
 struct test {

@@ -25,8 +25,8 @@ plugin_file::plugin_file(const std::string& path) : path_(path) {
     manifest_ = manifest;
     enter();
 }
-plugin_file::plugin_file(std::string path, std::string manifest, const hf_entry& entry)
-    : path_(std::move(path)), manifest_(std::move(manifest)), entry_(&entry) {
+plugin_file::plugin_file(std::string path, std::string manifest, const hf_entry& entry, std::function<std::size_t()> own_threads)
+    : path_(std::move(path)), manifest_(std::move(manifest)), entry_(&entry), own_threads_(std::move(own_threads)) {
     enter();
 }
 void plugin_file::enter() {

@@ -24,6 +24,7 @@ struct plugin_case {
     bool persistent = false;  ///< store: data survives the instance (settings then name ${DIR})
     bool answers = true;      ///< llm: a chat can succeed in this environment
     bool starts = true;       ///< ui: start can succeed in this environment (no terminal in a test run)
+    std::string dir;          ///< what ${DIR} stands for: run_check fills it in, a target may read it
 };
 /// The case with what the manifest's "check" says.
 plugin_case case_of(std::string path, std::string_view manifest);
@@ -43,6 +44,8 @@ std::vector<check> checks_for(std::string_view kind);
 /// live elsewhere. Called once per check.
 using target = std::function<std::shared_ptr<plugin_file>(const plugin_case&)>;
 target in_this_process();
+/// For a target: what it saw of an instance counts against the check that runs now. [any thread]
+void note_failure(std::string sentence);
 
 struct outcome {
     std::vector<std::string> failures;  ///< one sentence each; empty: passed

@@ -1,7 +1,9 @@
 #pragma once
 // Loads a plugin the plain way and walks one instance through its life, for tests. The host's own loader does far more.
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,20 +19,24 @@ class plugin_file {
   public:
     /// Throws std::runtime_error saying what is missing.
     explicit plugin_file(const std::string& path);
-    /// A table whose instances live elsewhere, in the shape of a loaded one. `entry` outlives this.
-    plugin_file(std::string path, std::string manifest, const hf_entry& entry);
+    /// A table whose instances live in processes of their own, in the shape of a loaded one. `entry` outlives this.
+    /// own_threads: how many threads the instances have started themselves, counting those that they left behind.
+    plugin_file(std::string path, std::string manifest, const hf_entry& entry, std::function<std::size_t()> own_threads);
     ~plugin_file();
     plugin_file(const plugin_file&) = delete;
     plugin_file& operator=(const plugin_file&) = delete;
     const std::string& path() const { return path_; }
     std::string_view manifest() const { return manifest_; }
     const hf_entry& entry() const { return *entry_; }
+    /// Nothing for a file loaded into this process: its threads are among this process's.
+    std::optional<std::size_t> own_threads() const { return own_threads_ ? std::optional(own_threads_()) : std::nullopt; }
 
   private:
     std::string path_;
     void enter();
     std::string manifest_;
     const hf_entry* entry_ = nullptr;
+    std::function<std::size_t()> own_threads_;
     bool entered_ = false;
 };
 
