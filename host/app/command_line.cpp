@@ -98,6 +98,7 @@ void add_plugin_commands(CLI::App& app, parsed& p) {
     auto* check = plugin->add_subcommand("check", "Test a plugin file against the contract of its kind; prints a verdict for its README");
     check->add_option("FILE", p.check.file, "A plugin file, or the name of an installed plugin")->required();
     check->add_option("--only", p.check.only, "One check, or one group: file, lifecycle, host, or the kind")->type_name("NAME");
+    check->add_option("--isolation", p.check.isolation, "One of the two only: in this process, or each instance in a process of its own")->check(CLI::IsMember({"in-process", "process"}));
     check->add_option("--settings", p.check.settings, "The instance's settings, instead of those of the manifest's \"check\"")->type_name("JSON");
     check->add_option("--with", p.check.config, "transport: a connection to a peer that echoes; breaker, health: the policy's configuration")->type_name("JSON");
     check->add_option("--unreachable", p.check.unreachable, "transport: a connection to a peer that does not answer")->type_name("JSON");

@@ -21,6 +21,7 @@ _holdfast() {
         plugin) words="list new inspect check start stop restart reload release remove" ;;
         new) words="llm transport ui breaker health store" ;;
         --lang) words="c++ c rust" ;;
+        --isolation) words="in-process process" ;;
         inspect|check) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         tool) words="call" ;;
         completion) words="bash zsh fish" ;;
@@ -28,7 +29,7 @@ _holdfast() {
                server) words=$(_holdfast_names servers name) ;;
                plugin) case ${COMP_WORDS[2]} in
                            new) words="--lang --dir" ;;
-                           check) words="--only --settings --with --unreachable --persistent --no-answers --no-start --timeout --json" ;;
+                           check) words="--only --isolation --settings --with --unreachable --persistent --no-answers --no-start --timeout --json" ;;
                            *) words=$(_holdfast_names plugins id) ;;
                        esac ;;
                ui) words=$(_holdfast_names plugins id) ;;

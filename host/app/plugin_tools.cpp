@@ -44,7 +44,7 @@ void print_inspection(const json& r) {
 void print_check(const authors::check_result& r) {
     using verdict = authors::check_result::verdict;
     const char* const mark = r.is == verdict::passed ? "ok     " : r.is == verdict::failed ? "FAILED " : r.is == verdict::not_run ? "not run" : "-      ";
-    std::cout << mark << " " << r.name;
+    std::cout << mark << " " << r.name << (r.target.empty() || r.target == "in-process" ? "" : ", " + r.target);
     if (r.took >= seconds(1)) std::cout << "  (" << human_duration(r.took.count()) << ")";
     if (r.is == verdict::does_not_apply) std::cout << "  " << printable(r.details.front());
     std::cout << std::endl;  // progress: seen at once
@@ -64,14 +64,18 @@ int check_plugin_command(const common_options& o, const plugin_check_options& c)
         if (!text->empty()) *to = *text;
     wanted.persistent = c.persistent, wanted.no_answers = c.no_answers, wanted.no_start = c.no_start;
     wanted.limit = seconds(c.timeout_s);
-    wanted.targets.push_back({"in-process", testing::contract::in_this_process()});
+    if (c.isolation != "process") wanted.targets.push_back(authors::in_process());
+    if (c.isolation != "in-process") wanted.targets.push_back(authors::isolated());
     wanted.host_version = HOLDFAST_VERSION;
     const auto report = authors::check_plugin(wanted, [&o](const authors::check_result& r) {
         if (!o.as_json) print_check(r);
     });
     if (!report) return explain(report.error());
     if (o.as_json) std::cout << dump(report->to_json()) << "\n";
-    else std::cout << "\n" << report->verdict();
+    else {
+        for (const std::string& name : report->differences()) std::cout << "not the same in-process and isolated: " << name << "\n";
+        std::cout << "\n" << report->verdict();
+    }
     return report->passed() ? exit_ok : exit_failed;
 }
 

@@ -8,7 +8,7 @@
 namespace holdfast::app {
 
 struct plugin_check_options {
-    std::string file, only, settings, config, unreachable;
+    std::string file, only, isolation, settings, config, unreachable;
     bool persistent = false, no_answers = false, no_start = false;
     int timeout_s = 30;
 };

@@ -2,9 +2,11 @@
 
 #include <ctime>
 #include <filesystem>
+#include <map>
 
 #include "authors/child_run.hpp"
 #include "authors/file_checks.hpp"
+#include "authors/isolated.hpp"
 #include "holdfast/abi/base.h"
 #include "kernel/core/nearest.hpp"
 
@@ -32,12 +34,12 @@ bool wanted(const std::string& only, const std::string& name) {
 /// The child's side: the outcome as one line of JSON.
 std::string outcome_text(const contract::outcome& o) { return dump(json{{"failures", o.failures}, {"skipped", o.skipped}}); }
 
-check_result run_one(const contract::check& c, const contract::plugin_case& on, const check_target& where, milliseconds limit) {
+check_result run_one(const contract::check& c, const contract::plugin_case& on, const std::string& where, const contract::target& make, milliseconds limit) {
     check_result r;
     r.name = c.full_name();
-    r.target = where.name;
+    r.target = where;
     const auto begin = std::chrono::steady_clock::now();
-    const child_outcome child = run_in_child([&] { return outcome_text(contract::run_check(c, on, where.make)); }, limit);
+    const child_outcome child = run_in_child([&] { return outcome_text(contract::run_check(c, on, make)); }, limit);
     r.took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin);
     const auto said = child.died.empty() ? parse_json(child.said) : result<json>(json());
     if (!child.died.empty()) {
@@ -69,12 +71,18 @@ contract::plugin_case make_case(const check_options& o, const std::string& path,
     return c;
 }
 
-std::size_t count(const check_report& r, verdict v, const std::string& target = {}) {
-    return static_cast<std::size_t>(
-        std::count_if(r.results.begin(), r.results.end(), [&](const auto& c) { return c.is == v && (target.empty() || c.target.empty() || c.target == target); }));
+std::size_t count(const check_report& r, verdict v) {
+    return static_cast<std::size_t>(std::count_if(r.results.begin(), r.results.end(), [&](const auto& c) { return c.is == v; }));
 }
 
 }  // namespace
+
+check_target in_process() {
+    return {"in-process", [](const plugin_file_facts&) -> result<contract::target> { return contract::in_this_process(); }};
+}
+check_target isolated(std::string runner) {
+    return {"isolated", [runner = std::move(runner)](const plugin_file_facts& facts) { return in_a_process_of_its_own(facts, runner); }};
+}
 
 std::string_view to_string(verdict v) {
     switch (v) {
@@ -90,6 +98,28 @@ bool check_report::passed() const {
     return std::none_of(results.begin(), results.end(), [](const auto& c) { return c.is == verdict::failed || c.is == verdict::not_run; });
 }
 
+std::vector<check_report::tally> check_report::tallies() const {
+    std::vector<tally> out;
+    for (const check_result& c : results)
+        if (!c.target.empty() && std::none_of(out.begin(), out.end(), [&](const tally& t) { return t.target == c.target; })) out.push_back({c.target});
+    if (out.empty()) out.push_back({"file"});
+    for (tally& t : out)
+        for (const check_result& c : results) {
+            if ((!c.target.empty() && c.target != t.target) || c.is == verdict::does_not_apply) continue;
+            ++t.of;
+            t.passed += c.is == verdict::passed;
+        }
+    return out;
+}
+
+std::vector<std::string> check_report::differences() const {
+    std::map<std::string, check_result::verdict> first;
+    std::vector<std::string> out;
+    for (const check_result& c : results)
+        if (const auto [it, is_first] = first.emplace(c.name, c.is); !is_first && it->second != c.is) out.push_back(c.name);
+    return out;
+}
+
 json check_report::to_json() const {
     json checks = json::array();
     for (const check_result& c : results) {
@@ -98,23 +128,21 @@ json check_report::to_json() const {
         if (!c.details.empty()) one["details"] = c.details;
         checks.push_back(std::move(one));
     }
+    json targets = json::object();
+    for (const tally& t : tallies()) targets[t.target] = {{"passed", t.passed}, {"of", t.of}};
     return {{"file", file}, {"sha256", sha256}, {"id", member(about, "id")}, {"kind", member(about, "kind")}, {"version", member(about, "version")},
             {"host_version", host_version}, {"host_abi", HF_ABI_VERSION}, {"date", date}, {"ok", passed()}, {"passed", count(*this, verdict::passed)},
             {"failed", count(*this, verdict::failed)}, {"does_not_apply", count(*this, verdict::does_not_apply)},
-            {"not_run", count(*this, verdict::not_run)}, {"checks", std::move(checks)}};
+            {"not_run", count(*this, verdict::not_run)}, {"targets", std::move(targets)}, {"differences", differences()}, {"checks", std::move(checks)}};
 }
 
 std::string check_report::verdict() const {
-    const std::size_t good = count(*this, verdict::passed), bad = count(*this, verdict::failed) + count(*this, verdict::not_run);
-    std::string targets;
-    for (const check_result& c : results)
-        if (!c.target.empty() && targets.find(c.target) == std::string::npos) targets += (targets.empty() ? "" : " and ") + c.target;
     std::string out = "> **" + string_or(about, "id", std::filesystem::path(file).filename().string()) +
-                      (about.contains("version") ? " " + string_or(about, "version") : "") + "** " + (passed() ? "passes " : "fails: ") +
-                      std::to_string(good) + " of " + std::to_string(good + bad) + " checks of Holdfast " + host_version + " (ABI " +
-                      std::to_string(HF_ABI_VERSION) + (targets.empty() ? "" : ", " + targets) + "), " + date + "  \n";
-    out += "> sha256 `" + sha256 + "`\n";
-    return out;
+                      (about.contains("version") ? " " + string_or(about, "version") : "") + "** " + (passed() ? "passes" : "fails") +
+                      " the checks of Holdfast " + host_version + " (ABI " + std::to_string(HF_ABI_VERSION) + "), " + date + "  \n> ";
+    const char* comma = "";
+    for (const tally& t : tallies()) out += std::exchange(comma, ", ") + t.target + ": " + std::to_string(t.passed) + " of " + std::to_string(t.of);
+    return out + "  \n> sha256 `" + sha256 + "`\n";
 }
 
 result<check_report> check_plugin(const check_options& o, const std::function<void(const check_result&)>& on_result) {
@@ -151,11 +179,13 @@ result<check_report> check_plugin(const check_options& o, const std::function<vo
         const contract::plugin_case on = make_case(o, path, facts->elf.manifest_text);
         const auto checks = contract::checks_for(facts->about->kind);
         for (const contract::check& c : checks) names.push_back(c.full_name());
-        for (const check_target& where : o.targets)
+        for (const check_target& where : o.targets) {
+            auto make = runnable ? where.prepare(*facts) : contract::target();
+            if (!make) return tl::unexpected<error>(make.error());
             for (const contract::check& c : checks) {
                 if (!wanted(o.only, c.full_name())) continue;
                 if (runnable) {
-                    add(run_one(c, on, where, o.limit));
+                    add(run_one(c, on, where.name, *make, o.limit));
                     continue;
                 }
                 check_result r;
@@ -163,6 +193,7 @@ result<check_report> check_plugin(const check_options& o, const std::function<vo
                 r.target = where.name;
                 add(std::move(r));
             }
+        }
     }
     if (report.results.empty()) {
         const std::string close = nearest(o.only, names);

@@ -2,6 +2,7 @@
 //   "ok"               answers at once            "never"            keeps the call for good, ignores cancel and stop
 //   "twice"            completes twice            "chunk_after_done" streams on after completing
 //   "done_and_error"   completes, then returns an error from submit
+//   "returns_ok"       returns HF_OK from submit, as if that could be a result
 //   "garbage"          a result that is not JSON  "late"             completes only when stop() was called}
 #include <mutex>
 #include <vector>
@@ -45,6 +46,7 @@ class rule_breaker final : public plugin {
             me.kept_.push_back(c);
             return HF_PENDING;
         }
+        if (mode == "returns_ok") return HF_OK;
         c.on_chunk(c.ctx, c.id, bytes(chunk));
         c.on_done(c.ctx, c.id, nullptr, bytes(mode == "garbage" ? "{not json" : answer));
         if (mode == "twice") c.on_done(c.ctx, c.id, nullptr, bytes(answer));
@@ -58,4 +60,4 @@ class rule_breaker final : public plugin {
 };
 }  // namespace
 HOLDFAST_PLUGIN(rule_breaker, R"({"id":"bad_calls","kind":"llm","version":"1.0.0","abi":[1,1],"interfaces":["hf.llm/1"],
-"settings":{"type":"object","properties":{"mode":{"enum":["ok","never","twice","chunk_after_done","done_and_error","garbage","late"]}},"additionalProperties":false}})")
+"settings":{"type":"object","properties":{"mode":{"enum":["ok","never","twice","chunk_after_done","done_and_error","returns_ok","garbage","late"]}},"additionalProperties":false}})")

@@ -3,7 +3,7 @@
 foreach(name llm-demo llm-openai transport-stdio transport-http breaker-consecutive breaker-window health-threshold health-phi
         store-sqlite store-memory ui-tui ui-http)
   contract_case(${name})
-  # The same from outside, each check in a process of its own, as an author would.
+  # The same from outside as an author would, twice: in-process, and each instance in a process of its own.
   if(TARGET ${name})
     add_test(NAME plugin-check-${name} COMMAND holdfast plugin check $<TARGET_FILE:${name}>)
     set_tests_properties(plugin-check-${name} PROPERTIES TIMEOUT 120)

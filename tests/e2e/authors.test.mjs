@@ -55,7 +55,10 @@ for (const chain of toolchains)
         const r = await execute(program, ['--json', 'plugin', 'check', path.join(dir, `${nameOf(kind)}.so`)]);
         const report = JSON.parse(r.stdout);
         assert.equal(r.code, 0, JSON.stringify(report.checks.filter((c) => c.verdict === 'failed')));
-        assert.ok(report.passed >= 40, `${report.passed} checks`);
+        assert.deepEqual(Object.keys(report.targets), ['in-process', 'isolated']);
+        for (const [target, { passed, of }] of Object.entries(report.targets)) assert.ok(passed >= 40 && passed === of, `${target}: ${passed} of ${of}`);
+        assert.deepEqual(report.targets['in-process'], report.targets.isolated);
+        assert.deepEqual(report.differences, []);
         const inspected = JSON.parse((await execute(program, ['--json', 'plugin', 'inspect', path.join(dir, `${nameOf(kind)}.so`)])).stdout);
         assert.deepEqual(inspected.exports, ['hf_plugin_entry_v1', 'hf_plugin_manifest']);
         assert.deepEqual([inspected.id, inspected.kind, inspected.problems], [nameOf(kind), kind, []]);

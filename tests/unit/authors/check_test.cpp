@@ -20,7 +20,7 @@ result<check_report> run(const std::string& name, const std::string& settings, c
     o.only = only;
     o.limit = limit;
     if (!settings.empty()) o.settings = settings;
-    o.targets.push_back({"in-process", testing::contract::in_this_process()});
+    o.targets = {in_process(), isolated(HF_TEST_RUNNER)};
     o.host_version = "0";
     return check_plugin(o, [](const check_result&) {});
 }
@@ -31,6 +31,7 @@ struct caught {
     const char* check;  // must fail
     const char* words;  // in its details
     int limit_s = 10;
+    const char* words_isolated = nullptr;  // where they are others there
 };
 std::ostream& operator<<(std::ostream& out, const caught& c) { return out << c.plugin << " " << c.settings << " " << c.check; }
 
@@ -40,12 +41,15 @@ TEST_P(misbehaviour, is_found_by_its_check) {
     const caught& c = GetParam();
     const auto report = run(c.plugin, c.settings, c.check, seconds(c.limit_s));
     ASSERT_TRUE(report) << report.error().message;
-    ASSERT_EQ(report->results.size(), 1u);
-    const check_result& r = report->results.front();
-    EXPECT_EQ(r.is, check_result::verdict::failed);
-    std::string details;
-    for (const auto& d : r.details) details += d + "\n";
-    EXPECT_NE(details.find(c.words), std::string::npos) << details;
+    const bool of_the_file = std::string_view(c.check).starts_with("file.");
+    ASSERT_EQ(report->results.size(), of_the_file ? 1u : 2u);
+    for (const check_result& r : report->results) {
+        EXPECT_EQ(r.is, check_result::verdict::failed) << r.target;
+        std::string details;
+        for (const auto& d : r.details) details += d + "\n";
+        EXPECT_NE(details.find(r.target == "isolated" && c.words_isolated ? c.words_isolated : c.words), std::string::npos) << r.target << ": " << details;
+    }
+    EXPECT_TRUE(report->differences().empty());
     EXPECT_FALSE(report->passed());
 }
 
@@ -58,11 +62,11 @@ INSTANTIATE_TEST_SUITE_P(
         caught{"bad_manifest_garbage", "", "file.manifest_is_valid", "not JSON"},
         caught{"bad_no_manifest", "", "file.exports_the_two_symbols_only", "more are visible"},
         caught{"bad_no_interface", "", "lifecycle.promised_interfaces_are_there", "get_ext has nothing"},
-        caught{"bad_create_null", "", "lifecycle.a_whole_life", "no instance"},
+        caught{"bad_create_null", "", "lifecycle.a_whole_life", "no instance", 10, "without an instance"},
         caught{"bad_short_instance", "", "lifecycle.entry_and_instance_tables_are_full", "ends before its functions"},
         caught{"bad_init_fails", "", "lifecycle.a_whole_life", "this init always fails"},
         caught{"bad_throws", R"({"throw_in":"init"})", "lifecycle.a_whole_life", "an exception left the plugin: bad_throws in init"},
-        caught{"bad_throws", R"({"throw_in":"start","not_std_exception":true})", "lifecycle.a_whole_life", "no std::exception"},
+        caught{"bad_throws", R"({"throw_in":"start","not_std_exception":true})", "lifecycle.a_whole_life", "no std::exception", 10, "of an unknown type"},
         caught{"bad_throws", R"({"throw_in":"submit"})", "llm.describe_says_what_it_is", "an exception left"},
         caught{"bad_throws", R"({"throw_in":"get_ext"})", "lifecycle.unknown_interfaces_are_null", "an exception left"},
         caught{"bad_throws", R"({"throw_in":"cancel"})", "llm.unknown_cancels_are_ignored", "an exception left"},
@@ -74,23 +78,35 @@ INSTANTIATE_TEST_SUITE_P(
         caught{"bad_calls", R"({"mode":"twice"})", "llm.chat_streams_and_completes_once", "a second completion"},
         caught{"bad_calls", R"({"mode":"chunk_after_done"})", "llm.chat_streams_and_completes_once", "after the completion"},
         caught{"bad_calls", R"({"mode":"done_and_error"})", "llm.chat_streams_and_completes_once", "did not return HF_PENDING"},
+        caught{"bad_calls", R"({"mode":"returns_ok"})", "llm.chat_streams_and_completes_once", "a result has no way back"},
         caught{"bad_calls", R"({"mode":"garbage"})", "llm.chat_streams_and_completes_once", "{not json"},
         caught{"bad_calls", R"({"mode":"late"})", "llm.deadlines_are_honoured", "after its deadline"},
         caught{"bad_calls", R"({"mode":"never"})", "llm.calls_after_stop_are_not_kept", "never completed", 20},
+        caught{"bad_dies", R"({"at":"create","how":"abort"})", "lifecycle.destroy_without_init", "SIGABRT"},
+        caught{"bad_dies", R"({"at":"start","how":"segv"})", "lifecycle.a_whole_life", "SIGSEGV in start"},
+        caught{"bad_dies", R"({"at":"start","how":"loop"})", "lifecycle.a_whole_life", "no end within 2 s in start", 2},
+        caught{"bad_dies", R"({"at":"worker","how":"segv"})", "lifecycle.a_whole_life", "SIGSEGV"},
+        caught{"bad_dies", R"({"at":"stop","how":"exit"})", "lifecycle.a_whole_life", "exit code 3"},
         caught{"bad_workers", R"({"workers":[{"name":"w","mode":"stuck"}]})", "lifecycle.a_whole_life", "no end within 2 s", 2},
         caught{"example-first", "", "file.id_is_the_file_name", "its id is 'first'"},
         caught{"example-first", "", "breaker.C1_failures_open_it_and_it_refuses", "never opened"}));
 
-TEST(check, a_good_plugin_passes_at_least_forty) {
+TEST(check, a_good_plugin_passes_at_least_forty_both_ways) {
     const auto report = run("example-echo-llm", "", "");
     ASSERT_TRUE(report) << report.error().message;
-    std::size_t passed = 0;
     for (const auto& r : report->results) {
         if (r.name == "file.id_is_the_file_name") continue;  // the file is called example-…
-        EXPECT_NE(r.is, check_result::verdict::failed) << r.name << ": " << (r.details.empty() ? "" : r.details.front());
-        passed += r.is == check_result::verdict::passed;
+        EXPECT_NE(r.is, check_result::verdict::failed) << r.name << " " << r.target << ": " << (r.details.empty() ? "" : r.details.front());
     }
-    EXPECT_GE(passed, 40u);
+    const auto tallies = report->tallies();
+    ASSERT_EQ(tallies.size(), 2u);
+    EXPECT_GE(tallies[0].passed, 40u);
+    EXPECT_EQ(tallies[0].of, tallies[0].passed + 1);
+    EXPECT_EQ(tallies[1].passed, tallies[0].passed);
+    EXPECT_EQ(tallies[1].of, tallies[0].of);
+    EXPECT_EQ(report->differences(), std::vector<std::string>());
+    const std::string both = "in-process: " + std::to_string(tallies[0].passed) + " of " + std::to_string(tallies[0].of) + ", isolated: " + std::to_string(tallies[0].passed) + " of ";
+    EXPECT_NE(report->verdict().find(both), std::string::npos) << report->verdict();
     EXPECT_NE(report->verdict().find("echo-llm 1.0.0"), std::string::npos);
 }
 TEST(check, what_cannot_be_run_is_not_run) {
