@@ -530,9 +530,10 @@ void application::stop() {
     if (bus_) bus_->close();
     if (llm_) llm_->set_gate({});
     breakers_.reset();
-    processes_.reset();
     guardian_.reset();
+    // First the threads: what was not stopped in its time would still ask for processes.
     if (rt_) rt_->stop(seconds(2));
+    processes_.reset();
     if (lock_fd_ >= 0) ::close(lock_fd_);
 }
 

@@ -149,7 +149,7 @@ class session {
         o.crashed = [](std::string why) { read_all(why); };
         proxy_ = proxy::create(std::move(o));
         proxy_->attach({std::move(lines_[control].host), std::move(lines_[calls].host), std::move(lines_[told].host), std::move(lines_[services].host)});
-        expect(control, "", [&] {
+        expect(control, shape, [&] {
             hf_error err = plugins::empty_hf_error();
             insist(proxy_->make(host_.host(), as_bytes("{}"), &table_, &err) == HF_OK && table_, "make");
         });
@@ -210,9 +210,14 @@ class session {
         unique_fd host, mine;
     };
 
+    /// As a table of one's own looks: see table_shape.
+    inline static const std::string shape = [] {
+        frame_maker f(kind::reply);
+        return std::move(f.put(std::uint32_t(64)).put(~std::uint64_t(0))).data().substr(sizeof(std::uint16_t));
+    }();
     template <class Table>
     void find(const char* id, const Table*& to) {
-        expect(control, std::string(1, '\1'), [&] { to = static_cast<const Table*>(table_->get_ext(table_->self, {id, std::strlen(id)})); });
+        expect(control, shape, [&] { to = static_cast<const Table*>(table_->get_ext(table_->self, {id, std::strlen(id)})); });
         insist(to != nullptr, "get_ext");
     }
     /// A good reply, and the question that it answers.
@@ -400,7 +405,7 @@ class session {
     /// The steps of an instance, which also hear what was told before.
     void step(bytes& in) {
         const auto what = in.byte() % 8;
-        reply(control, what >= 6 ? "t" : what == 0 ? "b" : "", in);
+        reply(control, what >= 6 ? "t" : what == 0 ? "iq" : "", in);
         question(control, [&] {
             hf_error err = plugins::empty_hf_error();
             hf_buf out{sizeof(hf_buf), 0, nullptr, 0, nullptr, nullptr};

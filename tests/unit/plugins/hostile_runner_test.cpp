@@ -45,7 +45,7 @@ class hostile_runner : public testing::Test {
         }
         apart = proxy::create(std::move(o));
         apart->attach(std::move(ours));
-        say(control, reply(HF_OK));
+        say(control, shape());
         hf_error err = empty_hf_error();
         ASSERT_EQ(apart->make(&host, as_bytes("{}"), &instance, &err), HF_OK);
     }
@@ -59,9 +59,14 @@ class hostile_runner : public testing::Test {
         frame f;
         ASSERT_EQ(receive(line.get(), f, 0), received::one);
     }
+    static frame_writer shape() {
+        frame_writer f(kind::reply);
+        f.put(std::uint64_t(0)).put(std::int32_t(HF_OK)).shape({sizeof(hf_instance), ~std::uint64_t(0)});
+        return f;
+    }
     template <class Table>
     const Table& table(const char* id) {
-        say(control, frame_writer(kind::reply).put(std::uint64_t(0)).put(std::int32_t(HF_OK)).put(std::uint8_t(1)));
+        say(control, shape());
         return *static_cast<const Table*>(instance->get_ext(instance->self, {id, std::strlen(id)}));
     }
     /// The host has taken what was said.
@@ -156,6 +161,7 @@ TEST_F(hostile_runner, times_are_near_enough_to_calculate_with) {
     constexpr std::int64_t now = 5'000'000'000;
     say(calls, frame_writer(kind::reply).put(std::uint64_t(0)).put(std::int32_t(HF_OK)).put(std::int32_t(0)).put(std::uint64_t(1)).put(INT64_MAX));
     hf_permit permit{};
+    permit.size = sizeof permit;
     table<hf_breaker>(HF_EXT_BREAKER).permit(instance->self, nullptr, now, &permit);
     EXPECT_EQ(permit.retry_after_ns, longest_ns);
     hear(calls);
