@@ -309,7 +309,7 @@ class session {
             std::lock_guard lock(ended_mutex());
             mine->open->erase(mine->open->find(n));
         };
-        begin(calls, open_calls_, ctx, [&](hf_error* err) { return (to_llm ? llm_->submit : store_->submit)(table_->self, &c, err); }, [](std::int32_t rc) { return rc >= 0; });
+        begin(calls, open_calls_, ctx, [&](hf_error* err) { return (to_llm ? llm_->submit : store_->submit)(table_->self, &c, err); }, [](std::int32_t rc) { return rc == HF_PENDING; });
     }
     void connect(bytes& in) {
         const std::uint64_t id = in.byte() % 8;
@@ -368,6 +368,7 @@ class session {
         question(calls, [&] {
             hf_error err = plugins::empty_hf_error();
             hf_permit permit{};
+            permit.size = sizeof permit;
             hf_breaker_state state{};
             state.size = sizeof state;
             hf_health_sample sample{};
