@@ -55,11 +55,13 @@ void client_machine::impl::send_call(call_state& c, steady_time now, actions& ou
     }
     // The token is the id the request is about to get: unique, and foreign tokens are recognised.
     if (c.request.wants_progress || options.limits.idle_timeout.count() > 0) params["_meta"]["progressToken"] = next_id;
+    if (!c.request.log_level.empty() && identity.detected == era::modern) params["_meta"][meta::log_level] = c.request.log_level;
     c.progress.reset();
     c.sent = true;
     c.last_sign = now;
     c.rpc = send(purpose::call, c.request.id, c.request.method, std::move(params),
-                 c.request.accepts_input ? options.capabilities : json::object(), {}, now, out);
+                 !c.request.accepts_input ? json::object() : c.request.capabilities.is_object() ? c.request.capabilities : options.capabilities,
+                 {}, now, out);
 }
 
 std::optional<steady_time> client_machine::impl::call_deadline(const call_state& c) const {
@@ -86,7 +88,7 @@ void client_machine::impl::cancel_call(call_id id, error why, steady_time now, a
     end_call(id, tl::unexpected(std::move(why)), now, out);
 }
 
-void client_machine::impl::end_call(call_id id, result<json> outcome, steady_time now, actions& out) {
+void client_machine::impl::end_call(call_id id, result<json> outcome, steady_time now, actions& out, std::optional<rpc_error> answered) {
     auto it = calls.find(id);
     if (it == calls.end()) return;
     call_state c = std::move(it->second);
@@ -100,7 +102,7 @@ void client_machine::impl::end_call(call_id id, result<json> outcome, steady_tim
         }
         out.push_back(out::input_withdrawn{id, key});
     }
-    out.push_back(out::done{id, std::move(outcome), c.sent, now > c.started ? now - c.started : nanoseconds(0)});
+    out.push_back(out::done{id, std::move(outcome), c.sent, now > c.started ? now - c.started : nanoseconds(0), std::move(answered)});
 }
 
 void client_machine::impl::on_call_answer(call_id id, rpc_response& r, steady_time now, actions& out) {
@@ -108,7 +110,10 @@ void client_machine::impl::on_call_answer(call_id id, rpc_response& r, steady_ti
     if (it == calls.end()) return;
     call_state& c = it->second;
     c.rpc = 0;
-    if (r.error) return end_call(id, tl::unexpected(peer_error(*r.error)), now, out);
+    if (r.error) {
+        auto why = peer_error(*r.error);
+        return end_call(id, tl::unexpected(std::move(why)), now, out, std::move(r.error));
+    }
     const std::string type = string_or(r.result, "resultType", "complete");
     if (identity.detected == era::modern && type == "input_required") {
         if (!takes_input(c.request.method))
@@ -153,14 +158,14 @@ void client_machine::impl::on_input_required(call_state& c, const json& result, 
         // A later round may reuse a name; callers see each question under a key of its own.
         c.inputs.emplace(c.rounds == 1 ? key : key + "@" + std::to_string(c.rounds), std::move(a));
     }
-    bool open = false;
+    auto open = std::count_if(c.inputs.begin(), c.inputs.end(), [](const auto& i) { return !i.second.response; });
+    const bool asks = open > 0;
     for (auto& [key, a] : c.inputs) {
         if (a.response) continue;
-        open = true;
         const json params = member(requests[a.server_key], "params");
-        out.push_back(out::input{id, key, a.method, params.is_object() ? params : json::object()});
+        out.push_back(out::input{id, key, a.method, params.is_object() ? params : json::object(), --open > 0});
     }
-    if (open)
+    if (asks)
         c.paused_since = now;
     else
         send_call(c, now, out);

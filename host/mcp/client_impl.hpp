@@ -132,7 +132,7 @@ struct client_machine::impl {
     void on_input_required(call_state& c, const json& result, steady_time now, actions& out);
     void answer(in::answer a, steady_time now, actions& out);
     void resume(call_state& c, steady_time now, actions& out);
-    void end_call(call_id id, result<json> outcome, steady_time now, actions& out);
+    void end_call(call_id id, result<json> outcome, steady_time now, actions& out, std::optional<rpc_error> answered = {});
     void cancel_call(call_id id, error why, steady_time now, actions& out);
     std::optional<steady_time> call_deadline(const call_state& c) const;
     void expire_call(call_id id, steady_time now, actions& out);

@@ -15,6 +15,7 @@
 #include "kernel/core/clock.hpp"
 #include "kernel/core/json.hpp"
 #include "mcp/era.hpp"
+#include "mcp/json_rpc.hpp"
 
 namespace holdfast::mcp {
 
@@ -59,6 +60,8 @@ struct call {
     bool accepts_input = false;   ///< false: no capability is declared for it, and legacy servers are declined
     bool wants_progress = false;
     std::string owner;            ///< session; input requests of legacy servers go to its newest call
+    json capabilities;            ///< of the one who asks, declared to modern servers; null: client_options::capabilities
+    std::string log_level;        ///< messages of the call from this level on; empty: none
 };
 struct cancel { call_id id; std::string reason; };
 struct answer { call_id id; std::string key; json response; };  ///< the result, or {"error":{"code","message"}}
@@ -91,9 +94,9 @@ struct abandon { std::string request_id; };
 struct ready { server_identity who; std::shared_ptr<const server_lists> lists; };   ///< once
 struct lists_changed { std::shared_ptr<const server_lists> lists; };
 struct failed { error why; };                               ///< this connection is of no use: close it
-struct done { call_id id; result<json> outcome; bool sent; nanoseconds took; };
+struct done { call_id id; result<json> outcome; bool sent; nanoseconds took; std::optional<rpc_error> answered = {}; };  ///< answered: the server's own error
 struct progress { call_id id; json value; };
-struct input { call_id id; std::string key; std::string method; json params; };
+struct input { call_id id; std::string key; std::string method; json params; bool more = false; };  ///< more: of the same round
 struct input_withdrawn { call_id id; std::string key; };    ///< the server no longer waits for it
 struct probed { std::uint64_t id; result<void> outcome; nanoseconds took; };
 struct log { bool warning; std::string line; };             ///< for the server's log

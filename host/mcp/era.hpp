@@ -19,6 +19,7 @@ namespace meta {
 inline constexpr const char* protocol_version = "io.modelcontextprotocol/protocolVersion";
 inline constexpr const char* client_info = "io.modelcontextprotocol/clientInfo";
 inline constexpr const char* client_capabilities = "io.modelcontextprotocol/clientCapabilities";
+inline constexpr const char* log_level = "io.modelcontextprotocol/logLevel";
 inline constexpr const char* server_info = "io.modelcontextprotocol/serverInfo";
 inline constexpr const char* subscription_id = "io.modelcontextprotocol/subscriptionId";
 }  // namespace meta

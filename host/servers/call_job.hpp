@@ -14,6 +14,8 @@ struct call_job {
     json params;
     std::string session;
     milliseconds timeout{60'000};
+    json capabilities;      ///< null: the host's own
+    std::string log_level;
     tool_call_events events;
     bool sent = false;      ///< Owner: the actor
     std::uint64_t conn = 0; ///< the connection it was sent on; its answers, input and cancel go there

@@ -31,6 +31,7 @@ void catalogue_board::rebuild() {
         fresh->tools.insert(fresh->tools.end(), part->tools.begin(), part->tools.end());
         for (const json& p : part->prompts) fresh->prompts.push_back(p);
         for (const json& r : part->resources) fresh->resources.push_back(r);
+        for (const json& t : part->resource_templates) fresh->resource_templates.push_back(t);
     }
     {
         std::lock_guard leaf(mutex_);

@@ -43,6 +43,8 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     c.accepts_input = static_cast<bool>(job->events.input);
     c.wants_progress = static_cast<bool>(job->events.progress);
     c.owner = job->session;
+    c.capabilities = std::move(job->capabilities);
+    c.log_level = std::move(job->log_level);
     job->sent = true;  // from here bytes may leave; `done` knows better and says so
     job->conn = link_->id;
     calls_.emplace(job->id, std::move(job));
@@ -61,7 +63,7 @@ void server_actor::cancel(std::uint64_t id) {
 void server_actor::on_input(mcp::out::input i) {
     auto it = calls_.find(i.id);
     if (it != calls_.end() && it->second->events.input)
-        it->second->events.input(input_request{std::move(i.key), std::move(i.method), std::move(i.params)});
+        it->second->events.input(input_request{std::move(i.key), std::move(i.method), std::move(i.params), i.more});
 }
 
 void server_actor::on_done(link& l, mcp::out::done d) {
@@ -96,6 +98,7 @@ void server_actor::on_done(link& l, mcp::out::done d) {
     }
     // One that drains says nothing about the connection that serves.
     const bool connected = &l == link_.get() && !l.machine.is_over() && status_.state.now == status::healthy;
+    if (d.answered && job->events.refused) job->events.refused(d.answered->code, d.answered->message, d.answered->data);
     job->finish(std::move(d.outcome));
     if (!connected || !sample || outcome == HF_OUTCOME_DROPPED) return;
     observe(false, ok, ok ? HF_FAULT_NONE : HF_FAULT_REMOTE, d.took);

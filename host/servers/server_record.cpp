@@ -18,6 +18,7 @@ std::shared_ptr<const catalogue_part> make_part(const std::string& server, const
         info.input_schema = member(t, "inputSchema");
         info.annotations = member(t, "annotations").is_object() ? t["annotations"] : json::object();
         info.hash = mcp::definition_hash(t);
+        info.definition = std::make_shared<const json>(t);
         part->tools.push_back(std::move(info));
     }
     std::sort(part->tools.begin(), part->tools.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -29,6 +30,7 @@ std::shared_ptr<const catalogue_part> make_part(const std::string& server, const
     };
     labelled(lists.prompts, part->prompts);
     labelled(lists.resources, part->resources);
+    labelled(lists.resource_templates, part->resource_templates);
     return part;
 }
 

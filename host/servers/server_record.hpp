@@ -20,10 +20,12 @@ struct catalogue_part {
     std::vector<tool_info> tools;  ///< sorted by name
     json prompts = json::array();
     json resources = json::array();
+    json resource_templates = json::array();
     friend bool operator==(const catalogue_part& a, const catalogue_part& b) {
         return std::equal(a.tools.begin(), a.tools.end(), b.tools.begin(), b.tools.end(),
                           [](const tool_info& x, const tool_info& y) { return x.name == y.name && x.hash == y.hash; }) &&
-               a.prompts == b.prompts && a.resources == b.resources;
+               a.prompts == b.prompts && a.resources == b.resources &&
+               a.resource_templates == b.resource_templates;
     }
 };
 std::shared_ptr<const catalogue_part> make_part(const std::string& server, const mcp::server_lists& lists);

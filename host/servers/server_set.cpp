@@ -371,6 +371,19 @@ std::uint64_t server_set::request(const std::string& server, const std::string& 
     return impl_->send(server, std::move(job));
 }
 
+std::uint64_t server_set::request(server_request r, tool_call_events events) {
+    auto job = std::make_shared<call_job>();
+    if (r.method == "tools/call") job->tool = string_or(r.params, "name");
+    job->method = std::move(r.method);
+    job->params = std::move(r.params);
+    job->session = std::move(r.session);
+    job->timeout = r.timeout;
+    job->capabilities = std::move(r.capabilities);
+    job->log_level = std::move(r.log_level);
+    job->events = std::move(events);
+    return impl_->send(r.server, std::move(job));
+}
+
 void server_set::answer_input(std::uint64_t call, const std::string& key, json response) {
     auto record = impl_->find(call);
     auto a = record ? record->actor() : supervise::ref<server_actor>{};

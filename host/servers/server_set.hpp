@@ -102,6 +102,7 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
     /// Any other request of the protocol ("prompts/get", "resources/read", "completion/complete"), same rules as call().
     std::uint64_t request(const std::string& server, const std::string& method, json params, milliseconds timeout,
                           tool_call_events events);
+    std::uint64_t request(server_request request, tool_call_events events);
 
     /// The transport of that name (as servers give it, or the plugin instance behind it) has a new generation, which
     /// options.transport resolves to from now on, while the one before still carries what is connected. Every healthy server

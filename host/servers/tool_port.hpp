@@ -20,6 +20,7 @@ struct tool_info {
     json input_schema;
     json annotations;         ///< hints only, never trusted for permissions
     std::string hash;         ///< SHA-256 of the canonical definition
+    std::shared_ptr<const json> definition;  ///< as the server gave it; shared by the catalogues that show it
 };
 
 /// Immutable; replaced as a whole when a server comes, goes or changes its list.
@@ -28,6 +29,7 @@ struct catalogue {
     std::vector<tool_info> tools;  ///< of healthy servers only, sorted by server, name
     json prompts = json::array();    ///< [{"server", …definition}]
     json resources = json::array();
+    json resource_templates = json::array();
 };
 
 struct tool_call {
@@ -43,12 +45,26 @@ struct input_request {
     std::string key;      ///< unique within the call
     std::string method;   ///< "elicitation/create" | "sampling/createMessage" | "roots/list"
     json params;
+    bool more = false;    ///< another one of the same round follows at once
+};
+
+/// Any request of the protocol, on behalf of a client that has capabilities of its own (the gateway's callers).
+struct server_request {
+    std::string server;
+    std::string method;                ///< "tools/call", "prompts/get", "resources/read", "completion/complete"
+    json params;
+    std::string session;               ///< whose questions are whose; may be empty
+    milliseconds timeout{60'000};
+    json capabilities;                 ///< ClientCapabilities; null: the host's own
+    std::string log_level;             ///< empty: no messages
 };
 
 struct tool_call_events {
     std::function<void(json progress)> progress;  ///< {"progress":x,"total"?:y,"message"?:"…"}
     /// Answer with answer_input(); without this callback the host declines on behalf of the caller.
     std::function<void(input_request)> input;
+    /// The server itself answered with an error: its code, message and data as they came. Just before `done`.
+    std::function<void(int code, const std::string& message, const json& data)> refused;
     /// Once, last. The CallToolResult ({"content":[…],"isError"?:bool,"structuredContent"?:…}).
     /// Errors: server_not_found, not_found (tool), unavailable (not healthy / breaker open; retry_after), timeout, transport_lost (may have been
     /// executed), server_error, protocol_error, cancelled. `sent` tells whether any byte may have left.
