@@ -35,6 +35,12 @@ void client_machine::impl::start_call(in::call c, steady_time now, actions& out)
     if (calls.size() >= options.limits.max_calls)
         return refuse(errc::overloaded, std::to_string(calls.size()) + " calls of this server are under way; try again later");
     c.params = own_params(c.params);
+    use_list(c.method == "tools/call" ? tools : c.method == "prompts/get" ? prompts : resources, now, out);
+    if (const cached_read* hit = fresh_read(c, now)) {
+        json result = hit->result;
+        result["ttlMs"] = std::chrono::duration_cast<milliseconds>(hit->until - now).count();
+        return out.push_back(out::done{c.id, std::move(result), false, nanoseconds(0), {}, true});
+    }
     const call_id id = c.id;
     call_state state;
     state.request = std::move(c);
@@ -105,14 +111,32 @@ void client_machine::impl::end_call(call_id id, result<json> outcome, steady_tim
     out.push_back(out::done{id, std::move(outcome), c.sent, now > c.started ? now - c.started : nanoseconds(0), std::move(answered)});
 }
 
+/// Mcp-Param-* headers follow the tool's definition. When they do not fit, the definition has changed: it is read again
+/// and the call, which was refused unexecuted, is sent once more.
+bool client_machine::impl::retry_with_headers(call_state& c, const rpc_error& e, steady_time now, actions& out) {
+    if (!options.http || e.code != rpc_code::header_mismatch || c.request.method != "tools/call" || c.rounds > 0) return false;
+    if (!runs[tools].offered || std::exchange(c.headers_retried, true)) return false;
+    c.waits_for_list = true;
+    start_list(tools, now, out);  // one that is under way will do
+    return true;
+}
+
+void client_machine::impl::tools_were_read(steady_time now, actions& out) {
+    for (auto& [id, c] : calls)
+        if (std::exchange(c.waits_for_list, false)) send_call(c, now, out);
+}
+
 void client_machine::impl::on_call_answer(call_id id, rpc_response& r, steady_time now, actions& out) {
     auto it = calls.find(id);
     if (it == calls.end()) return;
     call_state& c = it->second;
     c.rpc = 0;
     if (r.error) {
-        auto why = peer_error(*r.error);
-        return end_call(id, tl::unexpected(std::move(why)), now, out, std::move(r.error));
+        if (retry_with_headers(c, *r.error, now, out)) return;
+        const bool gone = identity.detected == era::modern && r.error->code == rpc_code::unsupported_version;
+        end_call(id, tl::unexpected(peer_error(*r.error)), now, out, r.error);
+        if (gone) give_up({errc::protocol_error, "the server no longer speaks " + identity.version + ": the connection starts anew"}, now, out);
+        return;
     }
     const std::string type = string_or(r.result, "resultType", "complete");
     if (identity.detected == era::modern && type == "input_required") {
@@ -123,6 +147,7 @@ void client_machine::impl::on_call_answer(call_id id, rpc_response& r, steady_ti
     if (identity.detected == era::modern && type != "complete")
         return end_call(id, fail(errc::protocol_error, "unknown resultType '" + quote(type) + "'"), now, out);
     r.result.erase("resultType");
+    keep_read(c, r.result, now);
     if (c.request.method == "tools/call" && !member(r.result, "content").is_array()) {
         if (r.result.contains("content"))
             return end_call(id, fail(errc::protocol_error, "the result's content is not a list"), now, out);

@@ -35,11 +35,13 @@ void client_machine::impl::initialize(std::string version, steady_time now, acti
          options.limits.handshake_timeout, now, out);
 }
 
-/// Picks a version both sides know: modern first, then the newest legacy one.
+/// Picks a version both sides know after the modern one was refused: the newest legacy one.
 void client_machine::impl::choose(const json& supported, steady_time now, actions& out) {
     for (auto version : legacy_versions)
         for (const json& v : supported)
             if (v.is_string() && v.get_ref<const std::string&>() == version) return initialize(std::string(version), now, out);
+    for (const json& v : supported)  // it refused what it supports: asked once more, no longer
+        if (v.is_string() && is_modern(v.get_ref<const std::string&>()) && probes < 2) return probe_era(now, out);
     give_up({errc::protocol_error, "no common protocol version: the server supports " + list_of(supported) +
                                        "; update the server or this host"}, now, out);
 }

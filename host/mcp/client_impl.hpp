@@ -18,13 +18,13 @@ inline constexpr std::size_t max_peer_text = 400;           // of a peer's messa
 struct client_machine::impl {
     using actions = std::vector<client_action>;
     enum class phase { idle, probing, initializing, listing, ready, over };
-    enum class purpose { discover, initialize, list, listen, call, probe };
+    enum class purpose { discover, initialize, list, listen, watch, call, probe };
     enum list_kind : std::size_t { tools, prompts, resources, templates, list_kinds };
 
     /// A request that waits for its answer.
     struct waiting {
         purpose what;
-        std::uint64_t subject = 0;  ///< call_id, list_kind or probe id
+        std::uint64_t subject = 0;  ///< call_id, list_kind, probe id or watch_what
         steady_time sent{};
         std::optional<steady_time> deadline;  ///< calls keep theirs in call_state
     };
@@ -45,6 +45,8 @@ struct client_machine::impl {
         nanoseconds waited{0};            ///< for people; the clock stood still
         std::optional<steady_time> paused_since;
         std::uint32_t rounds = 0;
+        bool headers_retried = false;     ///< once, after the tool's definition was read again
+        bool waits_for_list = false;      ///< … which is under way
         std::optional<double> progress;
         std::map<std::string, asked> inputs;  ///< by the key the caller knows
         std::optional<std::string> request_state;
@@ -58,6 +60,22 @@ struct client_machine::impl {
         std::uint32_t pages = 0;
         std::optional<steady_time> due;  ///< a refresh that was put off
         steady_time last_start{};
+        std::optional<steady_time> stale;  ///< the server says that it may be old from then on
+        std::optional<steady_time> stale_next;  ///< of the run under way
+    };
+
+    /// One subscriptions/listen. Changing the filter opens another beside it; the first ends when the second stands.
+    struct listening {
+        std::uint64_t rpc = 0;  ///< 0: none
+        json filter;
+    };
+
+    struct cached_read {
+        json result;
+        std::string uri;
+        std::size_t bytes = 0;
+        steady_time until;
+        std::uint64_t order = 0;
     };
 
     explicit impl(client_options o) : options(std::move(o)), lists(std::make_shared<server_lists>()) {}
@@ -79,10 +97,18 @@ struct client_machine::impl {
     // lists
     std::array<list_run, list_kinds> runs;
     std::shared_ptr<const server_lists> lists;
-    std::uint64_t listen_rpc = 0;
+    listening stands, opening;   ///< `opening` replaces `stands`
     bool listen_lost = false;
     std::optional<steady_time> listen_due;
     seconds listen_retry = listen_retry_first;
+    // what the host wants to be told (client_watch.cpp)
+    std::set<std::string> watched;     ///< wanted
+    std::set<std::string> subscribed;  ///< legacy: asked for
+    std::string log_level;
+    // reads that are still fresh (client_cache.cpp)
+    std::map<std::string, cached_read> reads;
+    std::size_t read_bytes = 0;
+    std::uint64_t next_read = 1;
     // calls
     std::map<call_id, call_state> calls;
     std::map<std::string, std::pair<call_id, std::string>> server_requests;  ///< legacy: id text → call, key
@@ -116,14 +142,33 @@ struct client_machine::impl {
     void start_lists(steady_time now, actions& out);
     void want_list(list_kind k, steady_time now, actions& out);
     void start_list(list_kind k, steady_time now, actions& out);
-    void next_page(list_kind k, const std::string& cursor, steady_time now, actions& out);
+    void next_page(list_kind k, const std::optional<std::string>& cursor, steady_time now, actions& out);
     void on_page(list_kind k, rpc_response& r, steady_time now, actions& out);
     void list_failed(list_kind k, const error& why, bool unknown_method, steady_time now, actions& out);
     void list_done(list_kind k, steady_time now, actions& out);
     void publish_lists(steady_time now, actions& out);
-    void listen(steady_time now, actions& out);
-    void listen_ended(bool again, steady_time now, actions& out);
+    void use_list(list_kind k, steady_time now, actions& out);  ///< somebody uses it: a stale one is read again
     bool list_notification(const std::string& method, const json& params, steady_time now, actions& out);
+
+    // client_watch.cpp: what the server is asked to tell
+    json wanted_filter() const;
+    void listen(steady_time now, actions& out);
+    void listen_ended(std::uint64_t rpc, bool again, steady_time now, actions& out);
+    void on_acknowledged(std::uint64_t rpc, const json& params, steady_time now, actions& out);
+    bool of_subscription(const std::string& method, const json& params, steady_time now, actions& out);
+    void watch(std::set<std::string> uris, steady_time now, actions& out);
+    void follow_watched(steady_time now, actions& out);
+    void set_log_level(std::string level, steady_time now, actions& out);
+    void start_watching(steady_time now, actions& out);
+    void on_updated(const json& params, steady_time now, actions& out);
+    void on_log_message(const json& params, actions& out);
+
+    // client_cache.cpp: results of resources/read while their ttlMs lasts
+    static std::string read_key(const json& params, std::string_view owner);
+    const cached_read* fresh_read(const in::call& c, steady_time now);
+    void drop_read(std::map<std::string, cached_read>::iterator it);
+    void keep_read(const call_state& c, const json& result, steady_time now);
+    void forget_reads(std::string_view uri);  ///< empty: all
 
     // client_calls.cpp
     void start_call(in::call c, steady_time now, actions& out);
@@ -133,6 +178,8 @@ struct client_machine::impl {
     void answer(in::answer a, steady_time now, actions& out);
     void resume(call_state& c, steady_time now, actions& out);
     void end_call(call_id id, result<json> outcome, steady_time now, actions& out, std::optional<rpc_error> answered = {});
+    bool retry_with_headers(call_state& c, const rpc_error& e, steady_time now, actions& out);
+    void tools_were_read(steady_time now, actions& out);
     void cancel_call(call_id id, error why, steady_time now, actions& out);
     std::optional<steady_time> call_deadline(const call_state& c) const;
     void expire_call(call_id id, steady_time now, actions& out);
@@ -145,9 +192,11 @@ struct client_machine::impl {
     void on_progress(const json& params, steady_time now, actions& out);
     void on_server_cancel(const json& params, steady_time now, actions& out);
     call_state* call_for_input();
+    call_state* call_for_log();
 };
 
 error peer_error(const rpc_error& e);
+std::int64_t ttl_ms(const json& result);  ///< -1: it says none; bounded
 std::string quote(std::string_view text);  ///< a peer's text, cut, without control characters
 
 }  // namespace holdfast::mcp

@@ -10,11 +10,13 @@ struct kind_info {
     const char* method;
     const char* key;
     const char* name;  ///< member that names an item
+    const char* changed;
 };
-constexpr kind_info kinds[] = {{"tools", "tools/list", "tools", "name"},
-                               {"prompts", "prompts/list", "prompts", "name"},
-                               {"resources", "resources/list", "resources", "uri"},
-                               {"resources", "resources/templates/list", "resourceTemplates", "uriTemplate"}};
+constexpr kind_info kinds[] = {
+    {"tools", "tools/list", "tools", "name", "notifications/tools/list_changed"},
+    {"prompts", "prompts/list", "prompts", "name", "notifications/prompts/list_changed"},
+    {"resources", "resources/list", "resources", "uri", "notifications/resources/list_changed"},
+    {"resources", "resources/templates/list", "resourceTemplates", "uriTemplate", "notifications/resources/list_changed"}};
 
 }  // namespace
 
@@ -54,13 +56,19 @@ void client_machine::impl::start_list(list_kind k, steady_time now, actions& out
     run.names.clear();
     run.cursors.clear();
     run.pages = 0;
+    run.stale_next.reset();
     run.last_start = now;
-    next_page(k, {}, now, out);
+    next_page(k, std::nullopt, now, out);
 }
 
-void client_machine::impl::next_page(list_kind k, const std::string& cursor, steady_time now, actions& out) {
+/// Freshness is looked at when a list is used, not by a timer: a ttlMs is no polling interval.
+void client_machine::impl::use_list(list_kind k, steady_time now, actions& out) {
+    if (runs[k].stale && *runs[k].stale <= now && runs[k].offered) start_list(k, now, out);
+}
+
+void client_machine::impl::next_page(list_kind k, const std::optional<std::string>& cursor, steady_time now, actions& out) {
     json params = json::object();
-    if (!cursor.empty()) params["cursor"] = cursor;
+    if (cursor) params["cursor"] = *cursor;
     runs[k].rpc = send(purpose::list, k, kinds[k].method, std::move(params), json::object(), options.limits.handshake_timeout,
                        now, out);
 }
@@ -72,6 +80,10 @@ void client_machine::impl::on_page(list_kind k, rpc_response& r, steady_time now
     const std::string type = string_or(r.result, "resultType", "complete");
     if (!items.is_array() || (identity.detected == era::modern && type != "complete"))
         return list_failed(k, {errc::protocol_error, std::string(kinds[k].method) + " answered without a list"}, false, now, out);
+    if (const auto ttl = ttl_ms(r.result); ttl >= 0 && identity.detected == era::modern) {
+        const steady_time until = now + std::max(milliseconds(ttl), options.limits.stale_interval);
+        run.stale_next = std::min(run.stale_next.value_or(until), until);
+    }
     for (const json& item : items) {
         if (run.items.size() >= options.limits.max_items) {
             out.push_back(out::log{true, std::string(kinds[k].method) + ": more than " +
@@ -89,9 +101,11 @@ void client_machine::impl::on_page(list_kind k, rpc_response& r, steady_time now
         }
         run.items.push_back(item);
     }
-    const std::string cursor = string_or(r.result, "nextCursor");
+    // An empty cursor is a cursor; only legacy servers mean the end by it.
+    const json& next = member(r.result, "nextCursor");
     ++run.pages;
-    if (cursor.empty()) return list_done(k, now, out);
+    if (!next.is_string() || (identity.detected == era::legacy && next.get_ref<const std::string&>().empty())) return list_done(k, now, out);
+    const std::string cursor = next.get<std::string>();
     if (!run.cursors.insert(cursor).second) {
         violation(counters.misplaced, std::string(kinds[k].method) + ": the cursor repeats, the list ends here", out);
         return at == phase::over ? void() : list_done(k, now, out);
@@ -121,6 +135,8 @@ void client_machine::impl::list_failed(list_kind k, const error& why, bool unkno
     }
     const json* published[] = {&lists->tools, &lists->prompts, &lists->resources, &lists->resource_templates};
     run.items = *published[k];  // what was published before stays
+    if (run.stale) run.stale = now + options.limits.stale_interval;
+    if (k == tools) tools_were_read(now, out);
     if (run.dirty) want_list(k, now, out);
 }
 
@@ -129,7 +145,9 @@ void client_machine::impl::list_done(list_kind k, steady_time now, actions& out)
     run.running = false;
     run.rpc = 0;
     run.complete = true;
+    run.stale = run.stale_next;
     publish_lists(now, out);
+    if (k == tools && at == phase::ready) tools_were_read(now, out);
     if (run.dirty && at != phase::over) want_list(k, now, out);
 }
 
@@ -138,39 +156,22 @@ void client_machine::impl::publish_lists(steady_time now, actions& out) {
         if (!run.complete) return;
     auto fresh = std::make_shared<server_lists>(*lists);
     json* fields[] = {&fresh->tools, &fresh->prompts, &fresh->resources, &fresh->resource_templates};
-    bool changed = false;
+    std::vector<const char*> changed;
     for (std::size_t k = 0; k < list_kinds; ++k) {
         if (runs[k].running || *fields[k] == runs[k].items) continue;
         *fields[k] = runs[k].items;
-        changed = true;
+        if (changed.empty() || changed.back() != std::string_view(kinds[k].changed)) changed.push_back(kinds[k].changed);
     }
     if (at == phase::listing) {
         lists = std::move(fresh);
         at = phase::ready;
         out.push_back(out::ready{identity, lists});
-        if (identity.detected == era::modern) listen(now, out);
-    } else if (changed) {
+        start_watching(now, out);
+    } else if (!changed.empty()) {
         lists = std::move(fresh);
         out.push_back(out::lists_changed{lists});
+        for (const char* method : changed) out.push_back(out::notice{method, {}});
     }
-}
-
-void client_machine::impl::listen(steady_time now, actions& out) {
-    listen_due.reset();
-    json filter = json::object();
-    if (bool_or(member(identity.capabilities, "tools"), "listChanged", false)) filter["toolsListChanged"] = true;
-    if (bool_or(member(identity.capabilities, "prompts"), "listChanged", false)) filter["promptsListChanged"] = true;
-    if (bool_or(member(identity.capabilities, "resources"), "listChanged", false)) filter["resourcesListChanged"] = true;
-    if (filter.empty() || at == phase::over) return;
-    listen_rpc = send(purpose::listen, 0, "subscriptions/listen", {{"notifications", std::move(filter)}}, json::object(), {}, now, out);
-}
-
-void client_machine::impl::listen_ended(bool again, steady_time now, actions&) {
-    listen_rpc = 0;
-    if (!again || at == phase::over) return;
-    listen_lost = true;  // changes may have been missed: all lists are read again once it stands
-    listen_due = now + listen_retry;
-    listen_retry = std::min(listen_retry * 2, listen_retry_max);
 }
 
 /// true: it was about lists and has been dealt with.
@@ -180,22 +181,8 @@ bool client_machine::impl::list_notification(const std::string& method, const js
         {"notifications/prompts/list_changed", {prompts}},
         {"notifications/resources/list_changed", {resources, templates}}};
     const auto hit = changes.find(method);
-    const bool acknowledged = method == "notifications/subscriptions/acknowledged";
-    if (hit == changes.end() && !acknowledged) return false;
-    if (identity.detected == era::modern) {
-        const json& id = member(member(params, "_meta"), meta::subscription_id);
-        if (listen_rpc == 0 || !id.is_number_integer() || id.get<std::uint64_t>() != listen_rpc) {
-            violation(counters.misplaced, method + " for a subscription that does not exist", out);
-            return true;
-        }
-    }
-    if (acknowledged) {
-        listen_retry = listen_retry_first;
-        if (std::exchange(listen_lost, false))
-            for (std::size_t k = 0; k < list_kinds; ++k) want_list(static_cast<list_kind>(k), now, out);
-        return true;
-    }
-    if (at == phase::ready || at == phase::listing)
+    if (hit == changes.end()) return false;
+    if (of_subscription(method, params, now, out) && (at == phase::ready || at == phase::listing))
         for (auto k : hit->second) want_list(k, now, out);
     return true;
 }

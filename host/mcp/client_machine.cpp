@@ -45,6 +45,12 @@ void client_machine::on(client_event event, steady_time now, std::vector<client_
         m.cancel_call(e->id, {errc::cancelled, e->reason.empty() ? "cancelled by the caller" : e->reason}, now, out);
     } else if (auto* e = std::get_if<in::answer>(&event)) {
         m.answer(std::move(*e), now, out);
+    } else if (auto* e = std::get_if<in::watch>(&event)) {
+        if (m.at == impl::phase::ready) m.watch(std::move(e->uris), now, out);
+        else m.options.watched = std::move(e->uris);
+    } else if (auto* e = std::get_if<in::log_level>(&event)) {
+        if (m.at == impl::phase::ready) m.set_log_level(std::move(e->level), now, out);
+        else m.options.log_level = std::move(e->level);
     } else if (std::get_if<in::refresh>(&event)) {
         if (m.at == impl::phase::ready)
             for (std::size_t k = 0; k < impl::list_kinds; ++k) m.want_list(static_cast<impl::list_kind>(k), now, out);
@@ -88,7 +94,10 @@ void client_machine::impl::on_response(rpc_response r, steady_time now, actions&
         case purpose::list: return on_page(static_cast<list_kind>(w.subject), r, now, out);
         case purpose::listen:
             if (r.error) out.push_back(out::log{true, "subscriptions/listen: " + peer_error(*r.error).message});
-            return listen_ended(!r.error, now, out);
+            return listen_ended(rpc, !r.error, now, out);
+        case purpose::watch:
+            if (r.error) out.push_back(out::log{true, "what the server should tell: " + peer_error(*r.error).message});
+            return;
         case purpose::call: return on_call_answer(w.subject, r, now, out);
         case purpose::probe: return on_probe_answer(w.subject, w, r, now, out);
     }
@@ -114,7 +123,8 @@ void client_machine::impl::on_request_lost(const std::string& id, const error& w
         case purpose::discover:
         case purpose::initialize: return on_connect_lost(w.what, why, status, now, out);
         case purpose::list: return list_failed(static_cast<list_kind>(w.subject), why, false, now, out);
-        case purpose::listen: return listen_ended(true, now, out);
+        case purpose::listen: return listen_ended(rpc, true, now, out);
+        case purpose::watch: out.push_back(out::log{true, "what the server should tell: " + why.message}); return;
         case purpose::probe: out.push_back(out::probed{w.subject, tl::unexpected(why), now - w.sent}); return;
         case purpose::call: {
             auto c = calls.find(w.subject);
@@ -234,6 +244,9 @@ void client_machine::impl::on_expired(std::uint64_t rpc, waiting w, steady_time 
             stop_waiting(rpc, "timeout", out);
             out.push_back(out::probed{w.subject, tl::unexpected(why), now - w.sent});
             return;
+        case purpose::watch:
+            stop_waiting(rpc, "timeout", out);
+            return out.push_back(out::log{true, "what the server should tell: " + why.message});
         case purpose::listen:
         case purpose::call: return;  // have no deadline here
     }

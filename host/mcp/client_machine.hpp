@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -31,6 +32,10 @@ struct client_limits {
     std::uint32_t max_calls = 1'024;         ///< at the same time
     std::uint32_t max_violations = 1'000;    ///< in a row, without a valid answer between: the connection is given up
     milliseconds refresh_interval{1'000};    ///< list_changed is followed at most this often
+    milliseconds stale_interval{10'000};     ///< a list whose ttlMs is over is read again when used, at most this often
+    std::size_t max_watched = 1'000;         ///< resources subscribed to
+    std::size_t max_cached_reads = 256;
+    std::size_t max_cached_bytes = 8u << 20;
 };
 
 struct client_options {
@@ -40,8 +45,13 @@ struct client_options {
     json capabilities = json{{"elicitation", {{"form", json::object()}, {"url", json::object()}}},
                              {"sampling", json::object()}, {"roots", json::object()}};
     json roots = json::array();
+    std::set<std::string> watched;  ///< as in::watch, from the start
+    std::string log_level;          ///< as in::log_level, from the start
     client_limits limits;
 };
+
+/// debug, info, notice, warning, error, critical, alert, emergency.
+bool is_log_level(std::string_view level) noexcept;
 
 using call_id = std::uint64_t;  ///< chosen by the shell, never reused
 
@@ -61,16 +71,18 @@ struct call {
     bool wants_progress = false;
     std::string owner;            ///< session; input requests of legacy servers go to its newest call
     json capabilities;            ///< of the one who asks, declared to modern servers; null: client_options::capabilities
-    std::string log_level;        ///< messages of the call from this level on; empty: none
+    std::string log_level;        ///< least severe log message wanted; empty: none. Modern servers are asked for it
 };
 struct cancel { call_id id; std::string reason; };
 struct answer { call_id id; std::string key; json response; };  ///< the result, or {"error":{"code","message"}}
 struct probe { std::uint64_t id; milliseconds timeout; json request; };  ///< health check; request null, or {"method","params"}
 struct refresh {};                                              ///< fetch all lists again
+struct watch { std::set<std::string> uris; };                   ///< all resources whose updates are wanted from now on
+struct log_level { std::string level; };                        ///< of what a legacy server logs; empty: as it likes
 struct tick {};                                                 ///< next_deadline() has come
 }  // namespace in
 using client_event = std::variant<in::opened, in::message, in::request_failed, in::send_failed, in::closed, in::call, in::cancel,
-                                  in::answer, in::probe, in::refresh, in::tick>;
+                                  in::answer, in::probe, in::refresh, in::watch, in::log_level, in::tick>;
 
 /// What a server offers. Immutable once published.
 struct server_lists {
@@ -94,15 +106,28 @@ struct abandon { std::string request_id; };
 struct ready { server_identity who; std::shared_ptr<const server_lists> lists; };   ///< once
 struct lists_changed { std::shared_ptr<const server_lists> lists; };
 struct failed { error why; };                               ///< this connection is of no use: close it
-struct done { call_id id; result<json> outcome; bool sent; nanoseconds took; std::optional<rpc_error> answered = {}; };  ///< answered: the server's own error
+/// `answered`: the server answered with this error. `cached`: the answer is an older one that is still fresh; nothing was sent.
+struct done {
+    call_id id;
+    result<json> outcome;
+    bool sent;
+    nanoseconds took;
+    std::optional<rpc_error> answered = {};
+    bool cached = false;
+};
 struct progress { call_id id; json value; };
 struct input { call_id id; std::string key; std::string method; json params; bool more = false; };  ///< more: of the same round
 struct input_withdrawn { call_id id; std::string key; };    ///< the server no longer waits for it
 struct probed { std::uint64_t id; result<void> outcome; nanoseconds took; };
 struct log { bool warning; std::string line; };             ///< for the server's log
+/// notifications/message. call 0: it does not say whose call it is about, and several sessions have one under way.
+struct message { call_id call; json params; };
+/// The server says of its own accord: notifications/{tools,prompts,resources}/list_changed (after lists_changed),
+/// notifications/resources/updated, notifications/elicitation/complete.
+struct notice { std::string method; json params; };
 }  // namespace out
 using client_action = std::variant<out::send, out::abandon, out::ready, out::lists_changed, out::failed, out::done, out::progress,
-                                   out::input, out::input_withdrawn, out::probed, out::log>;
+                                   out::input, out::input_withdrawn, out::probed, out::log, out::message, out::notice>;
 
 struct client_counters {
     std::uint64_t sent = 0, received = 0;

@@ -46,11 +46,11 @@ void client_machine::impl::on_notification(rpc_notification& n, steady_time now,
     if (n.method == "notifications/progress") return on_progress(n.params, now, out);
     if (n.method == "notifications/cancelled") return on_server_cancel(n.params, now, out);
     if (list_notification(n.method, n.params, now, out)) return;
-    if (n.method == "notifications/message") {
-        const json& data = member(n.params, "data");
-        const std::string text = data.is_string() ? data.get<std::string>() : dump(data);
-        out.push_back(out::log{false, string_or(n.params, "level", "info") + ": " + quote(text)});
-    }
+    if (n.method == "notifications/message") return on_log_message(n.params, out);
+    if (n.method == "notifications/resources/updated") return on_updated(n.params, now, out);
+    if (n.method == "notifications/subscriptions/acknowledged") return void(of_subscription(n.method, n.params, now, out));
+    if (n.method == "notifications/elicitation/complete" && member(n.params, "elicitationId").is_string())
+        return out.push_back(out::notice{n.method, {{"elicitationId", n.params["elicitationId"]}}});
     // Anything else is an extension we did not ask for: ignored, as JSON-RPC has it for notifications.
 }
 
@@ -84,9 +84,10 @@ void client_machine::impl::on_progress(const json& params, steady_time now, acti
 void client_machine::impl::on_server_cancel(const json& params, steady_time now, actions& out) {
     const json& id = member(params, "requestId");
     if (identity.detected == era::modern) {
-        if (listen_rpc != 0 && id.is_number_integer() && id.get<std::uint64_t>() == listen_rpc) {
-            forget(listen_rpc);
-            return listen_ended(true, now, out);
+        const std::uint64_t rpc = id.is_number_integer() ? id.get<std::uint64_t>() : 0;
+        if (rpc != 0 && (rpc == stands.rpc || rpc == opening.rpc)) {
+            forget(rpc);
+            return listen_ended(rpc, true, now, out);
         }
         return violation(counters.misplaced, "notifications/cancelled for a request of ours", out);
     }
