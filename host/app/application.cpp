@@ -75,7 +75,6 @@ tl::expected<loaded_configuration, std::vector<config::problem>> load_configurat
     auto dir = data_directory(out.document.resolved["host"]["data_dir"], base_dir);
     if (!dir) return tl::unexpected<std::vector<config::problem>>({config::problem{shown, {}, "/host/data_dir", dir.error().message}});
     out.data_dir = std::move(*dir);
-    out.files = add_server_files(out.document);
     return out;
 }
 
@@ -289,8 +288,6 @@ result<void> application::open_doors() {
         if (watch) watch_ = std::move(*watch);
         else write_log(level::warn, "config", "changes of the file are not noticed: " + watch.error().message);
     }
-    if (options_.watch) side_.post([this] { watch_server_files(); });
-    tell_server_file_problems();
     tell_ready();
     return {};
 }
@@ -337,10 +334,6 @@ json application::reload() {
     if (loaded) {
         std::lock_guard lock(document_mutex_);
         last_problems_.clear();
-        const bool news = loaded->files.problems.size() != loaded_.files.problems.size() || !std::equal(loaded->files.problems.begin(), loaded->files.problems.end(), loaded_.files.problems.begin(), [](const auto& x, const auto& y) { return x.to_string() == y.to_string(); });
-        loaded_.files = loaded->files;
-        if (news) side_.post([this] { tell_server_file_problems(); });
-        if (options_.watch) side_.post([this] { watch_server_files(); });
     } else {
         json errors = json::array();
         for (const auto& p : loaded.error()) {
@@ -412,32 +405,6 @@ void application::on_plugin_reload(const plugins::reload_news& news) {
     using outcome = plugins::reload_news::outcome;
     const bool another = news.what == outcome::replaced || news.what == outcome::rolled_back;
     if (another && news.now.kind == "transport" && servers_) servers_->transport_replaced(news.now.id);
-}
-
-void application::watch_server_files() {
-    std::map<std::string, std::unique_ptr<config::file_watch>> watches;
-    for (const std::string& path : loaded_.files.watched) {
-        if (auto it = server_file_watches_.find(path); it != server_file_watches_.end() && it->second) {
-            watches[path] = std::move(it->second);
-            continue;
-        }
-        auto watch = config::file_watch::create(*rt_, path, [this] { side_.post([this] { reload(); }); });
-        if (watch) watches[path] = std::move(*watch);
-        else write_log(level::warn, "config", "changes of " + path + " are not noticed: " + watch.error().message);
-    }
-    server_file_watches_ = std::move(watches);
-}
-
-/// [side thread, or before it has work]
-void application::tell_server_file_problems() {
-    const auto& problems = loaded_.files.problems;
-    if (problems.empty()) return;
-    json errors = json::array();
-    for (const auto& p : problems) {
-        errors.push_back(p.to_json());
-        write_log(level::warn, "config", "not imported: " + p.to_string());
-    }
-    bus_->publish("session:admin_dashboard", "admin_notification", json{{"severity", "warning"}, {"message", "not imported: " + problems[0].to_string()}, {"context", {{"errors", errors}}}});
 }
 
 /// Which plugin files are watched follows the configuration; where they lie, the plugins.
@@ -554,7 +521,6 @@ void application::stop() {
     watch_.reset();
     side_.stop();  // a reload under way finishes first
     plugin_watches_.clear();
-    server_file_watches_.clear();
     control_.reset();
     if (sessions_) wait_for(budget / 3, [&](auto done) { sessions_->stop(budget / 3, [done = std::move(done)]() mutable { done(); }); });
     if (breakers_) breakers_->release();  // before the tree: a breaker still held would keep its plugin from ending

@@ -39,7 +39,7 @@ struct parsed {
     std::uint64_t from = 0;
     std::string name, second, third, text, shell;
     int limit = 200;
-    bool quiet = false, dry_run = false;
+    bool quiet = false;
     int code = exit_ok;
 };
 
@@ -60,10 +60,6 @@ void add_server_commands(CLI::App& app, parsed& p) {
         c->add_option("NAME", p.name, "Its name under mcpServers")->required();
         c->callback([&p, verb] { p.code = list_command(p.common, std::string("server.") + verb, {{"name", p.name}}); });
     }
-    auto* brought = server->add_subcommand("import", "MCP servers out of a file of Claude Desktop, Claude Code, Cursor or VS Code");
-    brought->add_option("FILE", p.name)->required()->type_name("FILE");
-    brought->add_flag("--dry-run", p.dry_run, "Only show what would be imported, and what is wrong with it");
-    brought->callback([&p] { p.code = p.dry_run ? show_import(p.common, p.name) : import_command(p.common, p.name); });
     auto* log = server->add_subcommand("log", "What the server wrote to stderr");
     log->add_option("NAME", p.name)->required();
     log->add_option("-n,--lines", p.limit, "How many lines")->capture_default_str();

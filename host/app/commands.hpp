@@ -43,10 +43,6 @@ int list_command(const common_options& o, const std::string& method, json params
 int reload_command(const common_options& o, const std::string& id, const std::string& from);
 int call_command(const common_options& o, const std::string& method, json params);   ///< call and print the result as JSON
 int log_command(const common_options& o, const std::string& server, int limit);
-/// Which servers a file of another program describes, and what is wrong with it. Needs no host.
-int show_import(const common_options& o, const std::string& file);
-/// Adds them to the running host.
-int import_command(const common_options& o, const std::string& file);
 int events_command(const common_options& o, const events_options& e);
 int tool_command(const common_options& o, const std::string& server, const std::string& tool, const std::string& arguments);
 int chat_command(const common_options& o, const chat_options& c);

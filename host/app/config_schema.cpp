@@ -120,9 +120,6 @@ constexpr const char* schema_text = R"json({
       "max_tokens": {"type": "integer", "minimum": 0}
     }
   },
-  "import": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": [],
-             "description": "Files of other programs with MCP servers in them: Claude Desktop, Claude Code, Cursor, VS Code; used as they are, and watched"},
-  "servers_dir": {"type": "string", "minLength": 1, "description": "Folder of JSON files with MCP servers, one or more to a file; watched"},
   "mcpServers": {
     "type": "object", "default": {},
     "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "x-hint": "letters, digits, '-', '_' and '.', at most 64"},

@@ -106,9 +106,7 @@ void register_host_methods(api::method_table& table, application& app) {
 
     read("config.get", role::admin, "The configuration in force, credentials hidden", [a](const json&) -> result<json> {
         std::lock_guard lock(a->document_mutex_);
-        auto problems = a->last_problems_;
-        for (const auto& p : a->loaded_.files.problems) problems.push_back(p);
-        return json{{"path", a->loaded_.document.path}, {"config", a->loaded_.document.redacted()}, {"imported", a->loaded_.files.origins}, {"problems", problems_json(problems)}};
+        return json{{"path", a->loaded_.document.path}, {"config", a->loaded_.document.redacted()}, {"problems", problems_json(a->last_problems_)}};
     });
     read("config.schema", role::viewer, "JSON Schema of the configuration file", [a](const json&) -> result<json> {
         std::lock_guard lock(a->document_mutex_);

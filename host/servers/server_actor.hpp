@@ -14,6 +14,7 @@
 #include "servers/policies.hpp"
 #include "servers/process_sample.hpp"
 #include "servers/reports.hpp"
+#include "servers/server_notices.hpp"
 #include "servers/server_record.hpp"
 #include "servers/status_machine.hpp"
 
@@ -25,6 +26,7 @@ struct server_context {
     server_set_options options;
     reports report;
     move_gate moves;
+    server_notices notices;
     std::function<void()> catalogue_changed;  ///< set before the first actor exists
 };
 
@@ -41,6 +43,7 @@ class server_actor final : public supervise::actor {
     void obey(command c, supervise::reply<json> done);
     void reconfigure();  ///< the record has a new spec
     void consider_move();  ///< its transport may have been replaced
+    void follow_wishes();  ///< other resources or another log level are wanted
 
   private:
     ~server_actor() override;
@@ -101,6 +104,7 @@ class server_actor final : public supervise::actor {
     // server_calls.cpp: calls and health
     void on_done(link& l, mcp::out::done d);
     void on_input(mcp::out::input i);
+    void on_log_message(mcp::out::message m);
     void on_probed(const mcp::out::probed& p);
     void observe(bool active, bool ok, int fault, nanoseconds latency);
     void follow_verdict();

@@ -66,6 +66,19 @@ void server_actor::on_input(mcp::out::input i) {
         it->second->events.input(input_request{std::move(i.key), std::move(i.method), std::move(i.params), i.more});
 }
 
+void server_actor::on_log_message(mcp::out::message m) {
+    const auto it = calls_.find(m.call);
+    if (it == calls_.end()) return context_->notices.say(record_->name, "notifications/message", m.params);
+    if (it->second->events.log) it->second->events.log(std::move(m.params));
+}
+
+void server_actor::follow_wishes() {
+    for (const auto& l : {link_, next_}) {
+        feed(l, mcp::in::watch{record_->watched()});
+        feed(l, mcp::in::log_level{context_->notices.log_level()});
+    }
+}
+
 void server_actor::on_done(link& l, mcp::out::done d) {
     auto it = calls_.find(d.id);
     if (it == calls_.end()) return;
@@ -74,6 +87,10 @@ void server_actor::on_done(link& l, mcp::out::done d) {
     job->sent = d.sent;
     int outcome = HF_OUTCOME_SUCCESS;
     bool sample = true, ok = true;
+    if (d.cached) {  // says nothing about the server as it is now
+        sample = false;
+        outcome = HF_OUTCOME_IGNORED;
+    }
     if (!d.outcome) {
         ++record_->failed_calls;
         // Whoever reads it may have called many servers.

@@ -63,6 +63,8 @@ result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transpor
     options.known = record_->known_era;
     options.client_info = o.client_info;
     options.roots = spec_->roots.is_array() ? spec_->roots : o.roots;
+    options.watched = record_->watched();
+    options.log_level = context_->notices.log_level();
     options.limits.probe_timeout = spec_->probe_timeout;
     options.limits.idle_timeout = spec_->idle_timeout;
     auto l = std::make_shared<link>(std::move(options));
@@ -252,6 +254,10 @@ void server_actor::perform(link& l, mcp::client_action& action) {
         on_input(std::move(*i));
     } else if (auto* pr = std::get_if<mcp::out::probed>(&action)) {
         on_probed(*pr);
+    } else if (auto* m = std::get_if<mcp::out::message>(&action)) {
+        on_log_message(std::move(*m));
+    } else if (auto* n = std::get_if<mcp::out::notice>(&action)) {
+        if (&l == link_.get()) context_->notices.say(record_->name, n->method, n->params);
     } else if (auto* g = std::get_if<mcp::out::log>(&action)) {
         server_log(g->warning, g->line);
     }

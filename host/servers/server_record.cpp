@@ -97,6 +97,14 @@ void server_record::set_actor(supervise::ref<server_actor> a) {
     std::lock_guard lock(mutex_);
     std::swap(actor_, a);
 }
+std::set<std::string> server_record::watched() const {
+    std::lock_guard lock(mutex_);
+    return watched_;
+}
+void server_record::set_watched(std::set<std::string> uris) {
+    std::lock_guard lock(mutex_);
+    watched_.swap(uris);
+}
 
 void server_record::add_log(std::string line) {
     if (line.size() > max_log_line_bytes) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "kernel/supervise/actor.hpp"
@@ -66,6 +67,8 @@ class server_record {
     void set_actor(supervise::ref<server_actor> a);
     void add_log(std::string line);
     json log_lines(std::size_t limit) const;
+    std::set<std::string> watched() const;  ///< resources whose updates are wanted
+    void set_watched(std::set<std::string> uris);
 
     // Owner: the actor's present incarnation (turns of two incarnations never overlap).
     status_state state;           ///< as the last incarnation left it
@@ -75,11 +78,12 @@ class server_record {
     std::uint64_t starts = 0, calls = 0, failed_calls = 0;
 
   private:
-    mutable std::mutex mutex_;  // leaf: the pointers below
+    mutable std::mutex mutex_;  // leaf: what is below
     std::shared_ptr<const server_spec> spec_;
     std::shared_ptr<const server_snapshot> snapshot_;
     std::shared_ptr<const catalogue_part> part_;
     supervise::ref<server_actor> actor_;
+    std::set<std::string> watched_;
     mutable std::mutex log_mutex_;  // leaf
     std::deque<std::string> log_;
 };

@@ -405,6 +405,22 @@ void server_set::transport_replaced(const std::string& transport_id) {
     }
 }
 
+void server_set::on_server_notice(server_notices::listener f) { impl_->context->notices.listen(std::move(f)); }
+
+result<void> server_set::watch_resources(const std::string& server, std::set<std::string> uris) {
+    auto record = impl_->find(server);
+    if (!record) return tl::unexpected(not_there(server));
+    record->set_watched(std::move(uris));
+    if (auto a = record->actor()) (void)a.tell_always([](server_actor& s) { s.follow_wishes(); });
+    return {};
+}
+
+void server_set::want_log_level(const std::string& level) {
+    impl_->context->notices.set_log_level(level);
+    for (const auto& r : impl_->all())
+        if (auto a = r->actor()) (void)a.tell_always([](server_actor& s) { s.follow_wishes(); });
+}
+
 void server_set::on_catalogue_changed(std::function<void()> f) { impl_->board->on_change(std::move(f)); }
 
 }  // namespace holdfast::servers

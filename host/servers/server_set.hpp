@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "kernel/core/unique_function.hpp"
 #include "kernel/plugins/ports.hpp"
 #include "kernel/supervise/supervisor.hpp"
+#include "servers/server_notices.hpp"
 #include "servers/tool_port.hpp"
 
 namespace holdfast::events {
@@ -109,6 +111,16 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
     /// on it opens a second connection and goes over when that is ready; calls in flight end where they were sent. A stdio
     /// server is started anew for it, beside the first: the process belongs to the connection. Statuses do not change.
     void transport_replaced(const std::string& transport_id);
+
+    /// What servers say of their own accord: notifications/{tools,prompts,resources}/list_changed,
+    /// notifications/resources/updated, notifications/elicitation/complete, and a notifications/message that belongs to no
+    /// call. Replaces the one before. Called in the server's turn: keep it short.
+    void on_server_notice(server_notices::listener f);
+    /// The resources whose updates are wanted from now on, all of them; kept over reconnections. notifications/resources/updated
+    /// follows, also for those that may have changed while the server was away. Errors: server_not_found.
+    result<void> watch_resources(const std::string& server, std::set<std::string> uris);
+    /// What legacy servers are asked to log from now on (logging/setLevel); empty: as they like. Modern ones are asked call by call.
+    void want_log_level(const std::string& level);
 
     /// Told after every swap of the catalogue (for list_changed towards clients). Replaces the one before. Keep it short.
     void on_catalogue_changed(std::function<void()> f);

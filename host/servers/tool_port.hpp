@@ -63,6 +63,9 @@ struct tool_call_events {
     std::function<void(json progress)> progress;  ///< {"progress":x,"total"?:y,"message"?:"…"}
     /// Answer with answer_input(); without this callback the host declines on behalf of the caller.
     std::function<void(input_request)> input;
+    /// A log message of the server that belongs to this call: {"level","logger"?,"data"}. Those of a legacy server may belong
+    /// to nobody in particular; they come as notices (server_set::on_server_notice).
+    std::function<void(json message)> log;
     /// The server itself answered with an error: its code, message and data as they came. Just before `done`.
     std::function<void(int code, const std::string& message, const json& data)> refused;
     /// Once, last. The CallToolResult ({"content":[…],"isError"?:bool,"structuredContent"?:…}).

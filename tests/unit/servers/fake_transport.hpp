@@ -24,6 +24,7 @@ struct personality {
     bool silent = false;           ///< answers nothing from now on
     bool opens_mute = false;       ///< connections opened from now on answer nothing, ever
     bool legacy = false;
+    json capabilities{{"tools", json::object()}};
     int tools = 1;
     bool answers_calls = true;
     bool answers_lists = true;
@@ -32,6 +33,7 @@ struct personality {
     // seen
     std::vector<double> opened_at;
     std::vector<json> calls;
+    std::vector<json> wishes;      ///< subscriptions and log levels asked for
     std::vector<std::uint64_t> called_on;  ///< the connection of each
     int open_now = 0, most_open = 0;
     std::uint64_t conn = 0;
@@ -180,9 +182,13 @@ class fake_transport {
         const auto reply = [&](json r) { say(sink, {{"id", m["id"]}, {"result", std::move(r)}}); };
         if (method == "server/discover") {
             if (p.legacy) return say(sink, {{"id", m["id"]}, {"error", {{"code", -32601}, {"message", "?"}}}});
-            return reply({{"supportedVersions", {"2026-07-28"}}, {"capabilities", {{"tools", json::object()}}}});
+            return reply({{"supportedVersions", {"2026-07-28"}}, {"capabilities", p.capabilities}});
         }
-        if (method == "initialize") return reply({{"protocolVersion", "2025-11-25"}, {"capabilities", {{"tools", json::object()}}}});
+        if (method == "initialize") return reply({{"protocolVersion", "2025-11-25"}, {"capabilities", p.capabilities}});
+        if (method == "subscriptions/listen") return p.wishes.push_back(m);  // the answer is its end
+        if (method == "resources/subscribe" || method == "resources/unsubscribe" || method == "logging/setLevel") p.wishes.push_back(m);
+        if (method == "resources/list") return reply({{"resources", json::array()}});
+        if (method == "resources/templates/list") return reply({{"resourceTemplates", json::array()}});
         if (method == "tools/list") {
             json list = json::array();
             for (int i = 0; i < p.tools; ++i) list.push_back({{"name", "t" + std::to_string(i)}, {"inputSchema", {{"type", "object"}}}});
