@@ -167,7 +167,7 @@ result<void> application::build_kernel() {
     if (!history) return tl::unexpected<error>(history.error());
     crashes_ = o.history = std::move(*history);
     const std::string trace = o.runtime_dir + "/crash-trace";
-    auto past = crashes_->learn(trace, o.runtime_dir + "/marks", clock_.wall());
+    auto past = crashes_->learn(trace, o.runtime_dir + "/marks", supervise::guardian_link::ended_before(), clock_.wall());
     o.on_crash = [this](plugins::crash_report r, std::shared_ptr<const plugins::private_copy> copy) {
         side_.post([this, r = std::move(r), copy = std::move(copy)]() mutable {
             plugins::symbolise(r);  // reads debug information: not on the plugin's way back

@@ -1,7 +1,7 @@
 // A model adapter that takes its process down. Settings: {"at": "load"|"create"|"init"|"start"|"stop"|"worker"|"timer"|"call" (default),
 // "how": below}. At "call", the method of the call says how, or the last message of a chat; "ok" answers.
 //   segv      writes to address 8          abort   calls abort()           overflow  recurses without end
-//   exit      calls exit(3)                loop    never returns           memory    takes memory until it gets none
+//   exit      calls exit(3)                _exit   calls _exit(0)          loop    never returns           memory    takes memory until it gets none
 //   heap      corrupts the heap, then uses it     deadlock  locks a lock twice    throw  throws
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -31,6 +33,7 @@ namespace {
     if (how == "abort") std::abort();
     if (how == "overflow") recurse(nullptr);
     if (how == "exit") std::exit(3);
+    if (how == "_exit") _exit(0);
     if (how == "loop")
         for (volatile int i = 0;; i = i + 1) {
         }
@@ -101,4 +104,4 @@ class dies final : public plugin {
 }  // namespace
 HOLDFAST_PLUGIN(dies, R"({"id":"bad_dies","kind":"llm","version":"1.0.0","abi":[1,1],"interfaces":["hf.llm/1"],
 "settings":{"type":"object","properties":{"at":{"enum":["create","init","start","stop","worker","timer","call"]},
-"how":{"enum":["ok","segv","abort","overflow","exit","loop","memory","heap","deadlock","throw"]}},"additionalProperties":false}})")
+"how":{"enum":["ok","segv","abort","overflow","exit","_exit","loop","memory","heap","deadlock","throw"]}},"additionalProperties":false}})")

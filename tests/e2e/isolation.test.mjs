@@ -105,6 +105,16 @@ describe('a plugin that crashes the host', () => {
       assert.equal((await host.plugin('bad')).isolation, 'in-process');
     }, { env }));
 
+  test('one that ends without a trace, as if nothing were wrong, is a crash that is blamed on nobody', () =>
+    withHost(bad(), async (host) => {
+      const { session_id } = await crash(host, '_exit');
+      await host.ready();
+      assert.ok((await host.call('session.list')).sessions.some((s) => s.session_id === session_id));
+      const [report] = reports(host);
+      assert.deepEqual([report.signal, report.plugin], ['_exit(0)', ''], JSON.stringify(report));
+      assert.match(report.not_attributable, /several plugins were active/);
+    }, { env }));
+
   const hanging = (more) => {
     const c = bad(more);
     c.host.stuck_call_s = 0.5;

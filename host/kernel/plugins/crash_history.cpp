@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "kernel/plugins/detail/files.hpp"
 #include "kernel/plugins/pin.hpp"
@@ -77,20 +78,24 @@ result<std::shared_ptr<crash_history>> crash_history::open(const std::string& da
     return out;
 }
 
-std::optional<crash_report> crash_history::learn(const std::string& trace, const std::string& marks, wall_time now) {
+std::optional<crash_report> crash_history::learn(const std::string& trace, const std::string& marks, const std::string& ended, wall_time now) {
     std::error_code ec;
-    if (!fs::exists(trace, ec)) return std::nullopt;
-    auto report = parse_crash_trace(start_of(trace));
+    auto report = fs::exists(trace, ec) ? parse_crash_trace(start_of(trace)) : std::nullopt;
     fs::remove(trace, ec);
-    if (!report) return std::nullopt;
+    if (!report && ended.empty()) return std::nullopt;
+    const bool traced = report.has_value();
+    if (!traced) report.emplace().signal = ended;
     report->at = now;
+    std::set<std::string> suspects;
     symbolise(*report);
     if (found_by_the_allocator(*report)) {
         report->why_not = "the heap was found damaged; whoever damaged it did so earlier";
     } else if (auto active = crash_marks::read(marks)) {
         for (const auto& m : *active)
-            if (m.tid == report->thread && !m.plugins.empty()) report->plugin = m.plugins.back();
-        if (report->plugin.empty()) report->why_not = "no plugin was active on the thread that crashed";
+            if ((m.tid == report->thread || !traced) && !m.plugins.empty()) suspects.insert(m.plugins.back());
+        if (suspects.size() == 1) report->plugin = *suspects.begin();
+        else if (traced) report->why_not = "no plugin was active on the thread that crashed";
+        else report->why_not = suspects.empty() ? "no plugin was active" : "several plugins were active";
     } else {
         report->why_not = active.error().message;
     }

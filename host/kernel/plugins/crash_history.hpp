@@ -33,7 +33,8 @@ class crash_history {
 
     /// At the start of a host, before its own marks replace the old ones: makes a report of the crash that ended the one before, if
     /// one did, and counts it. `trace` is the file that install_crash_trace() wrote to; it is removed.
-    std::optional<crash_report> learn(const std::string& trace, const std::string& marks, wall_time now);
+    /// `ended`: how it ended, if it left no trace and yet ended by itself (guardian_link::ended_before).
+    std::optional<crash_report> learn(const std::string& trace, const std::string& marks, const std::string& ended, wall_time now);
     void write(const crash_report& report);  ///< a file of its own; the oldest ones go
     /// Counts against the report's plugin, if it names one. What follows from it.
     crash_verdict count(const crash_report& report);

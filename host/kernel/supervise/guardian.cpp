@@ -29,10 +29,10 @@ namespace holdfast::supervise {
 guardian_decision::guardian_decision(const guardian_options& options, random_source& random)
     : options_(options), random_(random), window_(options.intensity) {}
 
-guardian_decision::verdict guardian_decision::on_host_exit(int status, bool stopping, steady_time started, steady_time now) {
+guardian_decision::verdict guardian_decision::on_host_exit(int status, bool stopping, bool serving, steady_time started, steady_time now) {
     using what = verdict::what;
     const bool exited = WIFEXITED(status);
-    if (exited && WEXITSTATUS(status) != exit_restart_me) return {what::exit, WEXITSTATUS(status), nanoseconds(0)};
+    if (exited && WEXITSTATUS(status) != exit_restart_me && (stopping || !serving)) return {what::exit, WEXITSTATUS(status), nanoseconds(0)};
     if (stopping) return {what::exit, exited ? 0 : 128 + WTERMSIG(status), nanoseconds(0)};
     if (window_.exceeded_by(now)) return {what::give_up, exit_guardian_gave_up, nanoseconds(0)};
     backoff_.healthy(started);
@@ -90,6 +90,8 @@ struct guard {
     int link = -1;  // to the host, while there is one
     pid_t host = -1;
     bool told_stopping = false;
+    std::string ended;     // how the host before ended, see guardian_link::ended_before
+    bool serving = false;  // the host that runs has said so, and not that it stops
     int stop_requests = 0;
     milliseconds patience{0};
     int interrupts = 0;  // Ctrl-C, in quick succession
@@ -120,6 +122,7 @@ struct guard {
             sigemptyset(&none);
             sigprocmask(SIG_SETMASK, &none, nullptr);
             fcntl(ends[1], F_SETFD, 0);
+            if (!ended.empty()) setenv(ended_before_variable, ended.c_str(), 1);
             setenv(guardian_link_variable, std::to_string(ends[1]).c_str(), 1);
             execv("/proc/self/exe", args.data());
             _exit(126);
@@ -165,6 +168,7 @@ struct guard {
 
     void say_stopping() {
         watch.stopping();
+        serving = false;
         if (!std::exchange(told_stopping, true)) manager.tell("STOPPING=1\nSTATUS=stopping");
     }
 
@@ -174,6 +178,7 @@ struct guard {
         if (word == "here") {
             if (watch.answered()) manager.tell("WATCHDOG=1");
         } else if (word == "ready") {
+            serving = true;
             manager.tell("READY=1\nMAINPID=" + std::to_string(getpid()) + "\nSTATUS=" + in_one_line(rest));
         } else if (word == "reloading") {
             timespec now{};
@@ -279,13 +284,15 @@ struct guard {
                 return exit_guardian_gave_up;
             }
             watch.host_started(started);
+            serving = false;
             int status = 0;
             while (!reap(status)) wait(look_after_host());
             host = -1;
             hear();  // its last words
             close_link();
             clean_up();
-            const auto v = decision.on_host_exit(status, stop_requests > 0 || interrupted(status), started, std::chrono::steady_clock::now());
+            ended = serving && WIFEXITED(status) && WEXITSTATUS(status) != exit_restart_me ? "_exit(" + std::to_string(WEXITSTATUS(status)) + ")" : "";
+            const auto v = decision.on_host_exit(status, stop_requests > 0 || interrupted(status), serving, started, std::chrono::steady_clock::now());
             if (v.action == guardian_decision::verdict::what::exit) return v.exit_code;
             const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit code " + std::to_string(WEXITSTATUS(status));
             if (v.action == guardian_decision::verdict::what::give_up) {

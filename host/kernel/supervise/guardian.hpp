@@ -48,8 +48,9 @@ class guardian_decision {
         int exit_code = 0;
         nanoseconds delay{0};
     };
-    /// wait_status as from waitpid; stopping: a signal to stop had been forwarded.
-    verdict on_host_exit(int wait_status, bool stopping, steady_time started, steady_time now);
+    /// wait_status as from waitpid; stopping: a signal to stop had been forwarded; serving: it had said that it serves, and not that it
+    /// stops: whatever its exit code is, something in it called _exit.
+    verdict on_host_exit(int wait_status, bool stopping, bool serving, steady_time started, steady_time now);
 
   private:
     const guardian_options& options_;

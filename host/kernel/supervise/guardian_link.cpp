@@ -13,6 +13,7 @@
 namespace holdfast::supervise {
 namespace {
 std::atomic<int> link_fd{-1};
+std::string how_the_last_one_ended;
 }  // namespace
 
 namespace detail {
@@ -21,6 +22,8 @@ void adopt_guardian_link() noexcept {
     const char* text = std::getenv(guardian_link_variable);
     const int fd = text ? std::atoi(text) : -1;
     ::unsetenv(guardian_link_variable);
+    if (const char* how = std::getenv(ended_before_variable)) how_the_last_one_ended = how;
+    ::unsetenv(ended_before_variable);
     int type = 0;
     socklen_t size = sizeof type;
     if (fd < 3 || ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET) return;
@@ -38,6 +41,8 @@ bool send_line(int fd, std::string_view line) noexcept {
 }
 
 }  // namespace detail
+
+const std::string& guardian_link::ended_before() { return how_the_last_one_ended; }
 
 struct guardian_link::state {
     explicit state(int f) : fd(f) {}

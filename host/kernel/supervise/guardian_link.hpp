@@ -3,6 +3,7 @@
 //   host → guardian   ready TEXT · reloading · stopping · patience MILLISECONDS · here
 //   guardian → host   there?
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "kernel/supervise/runtime.hpp"
@@ -10,6 +11,7 @@
 namespace holdfast::supervise {
 
 inline constexpr const char* guardian_link_variable = "HOLDFAST_GUARDIAN_LINK";  ///< the host's end; gone when host_main runs
+inline constexpr const char* ended_before_variable = "HOLDFAST_ENDED_BEFORE"; ///< likewise; see guardian_link::ended_before
 inline constexpr std::size_t max_link_message = 1024;                           ///< bytes; a longer TEXT is cut
 
 namespace detail {
@@ -25,6 +27,8 @@ class guardian_link {
     /// Answers the guardian from now on, on a pool thread: an answer says that reactor and pool run. Once per
     /// process; rt outlives it. Errors: as runtime::watch_fd.
     static result<std::unique_ptr<guardian_link>> open(runtime& rt);
+    /// "_exit(3)": how the host before this one ended while it served, if it was by itself and without a signal. Else empty.
+    static const std::string& ended_before();
     ~guardian_link();  ///< it is not answered any more
 
     void ready(std::string_view status);  ///< serving; also after reloading()

@@ -141,15 +141,24 @@ TEST_F(crash_histories, keeps_a_bounded_number_of_reports) {
 
 TEST_F(crash_histories, no_trace_is_no_crash_and_one_without_marks_blames_nobody) {
     auto h = *crash_history::open(dir.path);
-    EXPECT_FALSE(h->learn(dir.path + "/trace", dir.path + "/marks", wall_time{}));
+    EXPECT_FALSE(h->learn(dir.path + "/trace", dir.path + "/marks", {}, wall_time{}));
     std::ofstream(dir.path + "/trace") << "";
-    EXPECT_FALSE(h->learn(dir.path + "/trace", dir.path + "/marks", wall_time{})) << "a host that was killed leaves an empty one";
+    EXPECT_FALSE(h->learn(dir.path + "/trace", dir.path + "/marks", {}, wall_time{})) << "a host that was killed leaves an empty one";
     std::ofstream(dir.path + "/trace") << trace;
-    const auto r = h->learn(dir.path + "/trace", dir.path + "/marks", wall_time{});
+    const auto r = h->learn(dir.path + "/trace", dir.path + "/marks", {}, wall_time{});
     ASSERT_TRUE(r);
     EXPECT_EQ(r->plugin, "");
     EXPECT_FALSE(r->why_not.empty());
     EXPECT_FALSE(fs::exists(dir.path + "/trace"));
+    EXPECT_EQ(reports(), 1u);
+}
+
+TEST_F(crash_histories, a_host_that_ended_by_itself_is_a_crash_without_a_trace) {
+    auto h = *crash_history::open(dir.path);
+    const auto r = h->learn(dir.path + "/trace", dir.path + "/marks", "_exit(0)", wall_time{});
+    ASSERT_TRUE(r);
+    EXPECT_EQ(r->signal, "_exit(0)");
+    EXPECT_EQ(r->plugin, "");
     EXPECT_EQ(reports(), 1u);
 }
 

@@ -49,7 +49,7 @@ TEST_F(isolated, every_way_to_die_in_a_call_is_contained_and_named) {
     s.limits.memory_mb = 200;
     ASSERT_TRUE(add(s));
     std::vector<std::pair<std::string, std::string>> ways{{"segv", "SIGSEGV"}, {"abort", "SIGABRT"},  {"overflow", "SIGSEGV"},
-                                                          {"exit", "exit code 3"}, {"heap", "signal SIG"}, {"memory", "memory limit of 200 MB"}};
+                                                          {"exit", "exit code 3"}, {"_exit", ""}, {"heap", "signal SIG"}, {"memory", "memory limit of 200 MB"}};
     if (heap_is_watched) std::erase_if(ways, [](const auto& w) { return w.first == "heap"; });
     std::size_t times = 1;
     for (const auto& [how, words] : ways) {
@@ -275,7 +275,7 @@ TEST_F(isolated, random_deaths_disturb_nobody_and_leak_nothing) {
             ++(r ? answered : failed);
         }
     });
-    std::vector<std::string> ways{"segv", "abort", "overflow", "exit", "heap", "memory", "loop", "deadlock"};
+    std::vector<std::string> ways{"segv", "abort", "overflow", "exit", "_exit", "heap", "memory", "loop", "deadlock"};
     if (heap_is_watched) std::erase(ways, "heap");
     auto victim = make_call_port(set->resolve<hf_llm>("d", HF_EXT_LLM), rt, "d");
     for (int i = 0; i < deaths; ++i) {

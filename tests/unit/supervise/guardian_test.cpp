@@ -140,16 +140,17 @@ TEST(guardian_decision, exit_restart_and_give_up) {
     const auto crashed = SIGSEGV;             // a wait status: ended by signal 11
     const auto escalated = exit_restart_me << 8;
     steady_time t{};
-    EXPECT_EQ(d.on_host_exit(0, false, t, t).action, what::exit);
-    EXPECT_EQ(d.on_host_exit(2 << 8, false, t, t).exit_code, 2);
-    EXPECT_EQ(d.on_host_exit(escalated, true, t, t).action, what::exit);
-    EXPECT_EQ(d.on_host_exit(crashed, true, t, t).exit_code, 128 + SIGSEGV);
+    EXPECT_EQ(d.on_host_exit(0, false, false, t, t).action, what::exit);
+    EXPECT_EQ(d.on_host_exit(2 << 8, false, false, t, t).exit_code, 2);
+    EXPECT_EQ(d.on_host_exit(0, true, true, t, t).action, what::exit);
+    EXPECT_EQ(d.on_host_exit(escalated, true, false, t, t).action, what::exit);
+    EXPECT_EQ(d.on_host_exit(crashed, true, false, t, t).exit_code, 128 + SIGSEGV);
     for (int i = 0; i < 5; ++i) {
-        const auto v = d.on_host_exit(i % 2 ? crashed : escalated, false, t, t + seconds(1));
+        const auto v = d.on_host_exit(i == 4 ? 0 : i % 2 ? crashed : escalated, false, i == 4, t, t + seconds(1));
         EXPECT_EQ(v.action, what::restart) << i;
         if (i == 0) { EXPECT_EQ(v.delay, seconds(0)); }
         if (i == 2) { EXPECT_NEAR(static_cast<double>(v.delay.count()) / 1e9, 2.0, 0.4); }
     }
-    EXPECT_EQ(d.on_host_exit(crashed, false, t, t + seconds(1)).action, what::give_up);
-    EXPECT_EQ(d.on_host_exit(crashed, false, t + seconds(2), t + seconds(1000)).delay, seconds(0));  // healthy for long: at once again
+    EXPECT_EQ(d.on_host_exit(crashed, false, false, t, t + seconds(1)).action, what::give_up);
+    EXPECT_EQ(d.on_host_exit(crashed, false, false, t + seconds(2), t + seconds(1000)).delay, seconds(0));  // healthy for long: at once again
 }
