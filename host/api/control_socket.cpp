@@ -37,6 +37,7 @@ class client : public std::enable_shared_from_this<client> {
 
     void close() {
         std::map<std::uint64_t, std::shared_ptr<events::subscription>> subscriptions;
+        std::map<std::string, std::shared_ptr<stream>> streams;
         {
             std::lock_guard lock(mutex_);
             if (closed_) return;
@@ -44,13 +45,48 @@ class client : public std::enable_shared_from_this<client> {
             watch_.cancel();
             stuck_.cancel();
             subscriptions.swap(subscriptions_);
+            streams.swap(streams_);
             ::shutdown(fd_, SHUT_RDWR);
         }
         for (auto& [id, s] : subscriptions) s->unsubscribe();
+        for (auto& [id, s] : streams) s->cancel();
         gone_(this);
     }
 
   private:
+    /// A call that answers in pieces. What cancels it is known only once it has begun: it may have been cancelled, or be over, by then.
+    class stream {
+      public:
+        void begun(cancel_fn how) {
+            {
+                std::lock_guard lock(mutex_);
+                if (over_) return;
+                if (!cancelled_) return static_cast<void>(how_ = std::move(how));
+            }
+            if (how) how();
+        }
+        void cancel() {
+            cancel_fn how;
+            {
+                std::lock_guard lock(mutex_);
+                cancelled_ = true;
+                how.swap(how_);
+            }
+            if (how) how();
+        }
+        void end() {
+            cancel_fn gone;  // destroyed outside the lock
+            std::lock_guard lock(mutex_);
+            over_ = true;
+            gone.swap(how_);
+        }
+
+      private:
+        std::mutex mutex_;
+        cancel_fn how_;
+        bool cancelled_ = false, over_ = false;
+    };
+
     void on_ready(std::uint32_t ready) {
         if (ready & supervise::fd_writable) {
             std::lock_guard lock(mutex_);
@@ -98,19 +134,52 @@ class client : public std::enable_shared_from_this<client> {
         const json id = member(*request, "id");
         if (request->contains("subscribe")) return subscribe(id, (*request)["subscribe"]);
         if (request->contains("unsubscribe")) return unsubscribe(id, (*request)["unsubscribe"]);
+        if (request->contains("cancel")) return cancel(id);
         const std::string method = string_or(*request, "method");
         if (method.empty())
-            return send(error_line(id, {errc::invalid_argument, "expected a \"method\", \"subscribe\" or \"unsubscribe\" member"}));
+            return send(error_line(id, {errc::invalid_argument, "expected a \"method\", \"subscribe\", \"unsubscribe\" or \"cancel\" member"}));
         if (calls_.fetch_add(1) >= control_max_calls) {
             calls_.fetch_sub(1);
             return send(error_line(id, {errc::overloaded, "at most " + std::to_string(control_max_calls) + " calls at once on one connection", milliseconds(50)}));
         }
         identity who = who_;
         if (const std::string via = string_or(*request, "via"); !via.empty() && via.size() <= 32) who.via = via;
-        methods_.call(who, method, member(*request, "params"), [self = shared_from_this(), id](result<json> r) {
-            self->calls_.fetch_sub(1);
-            self->send(r ? dump({{"id", id}, {"result", *r}}) : error_line(id, r.error()));
-        });
+        json params = request->contains("params") ? std::move((*request)["params"]) : json();
+        if (const auto* m = methods_.find(method); m && m->stream) return start_stream(who, id, method, std::move(params));
+        methods_.call(who, method, std::move(params), [self = shared_from_this(), id](result<json> r) { self->finish(id, r); });
+    }
+    void finish(const json& id, const result<json>& r) {
+        calls_.fetch_sub(1);
+        send(r ? dump({{"id", id}, {"result", *r}}) : error_line(id, r.error()));
+    }
+
+    void start_stream(const identity& who, const json& id, const std::string& method, json params) {
+        const std::string key = dump(id);
+        auto s = std::make_shared<stream>();
+        {
+            std::lock_guard lock(mutex_);
+            if (closed_) return;
+            if (!streams_.emplace(key, s).second) s = nullptr;
+        }
+        if (!s) return finish(id, fail(errc::already_exists, "a call with this id is under way"));
+        auto chunk = [self = shared_from_this(), head = "{\"id\":" + key + ",\"chunk\":"](std::string_view piece) { self->send(head + dump(piece) + "}"); };
+        s->begun(methods_.stream(who, method, std::move(params), std::move(chunk), [self = shared_from_this(), s, id, key](result<json> r) {
+            s->end();
+            {
+                std::lock_guard lock(self->mutex_);
+                if (auto it = self->streams_.find(key); it != self->streams_.end() && it->second == s) self->streams_.erase(it);
+            }
+            self->finish(id, r);
+        }));
+    }
+    /// The call's own reply says how it ended; one that is over already needs no answer.
+    void cancel(const json& id) {
+        std::shared_ptr<stream> s;
+        {
+            std::lock_guard lock(mutex_);
+            if (auto it = streams_.find(dump(id)); it != streams_.end()) s = it->second;
+        }
+        if (s) s->cancel();
     }
 
     void subscribe(const json& id, const json& options) {
@@ -248,6 +317,7 @@ class client : public std::enable_shared_from_this<client> {
     std::size_t sent_ = 0;    // of the front
     std::size_t queued_ = 0;
     std::map<std::uint64_t, std::shared_ptr<events::subscription>> subscriptions_;  // second owner: a drain under way
+    std::map<std::string, std::shared_ptr<stream>> streams_;  // by the id as text; second owner: the call's reply
     std::uint64_t last_subscription_ = 0;
     bool closed_ = false;
 };

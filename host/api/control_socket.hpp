@@ -9,7 +9,7 @@
 
 namespace holdfast::api {
 
-inline constexpr std::size_t control_max_line = 4u << 20;      ///< bytes of one request
+inline constexpr std::size_t control_max_line = (4u << 20) + (64u << 10);  ///< bytes of one request: an MCP message of 4 MiB and what goes around it
 inline constexpr std::size_t control_max_output = 8u << 20;    ///< bytes queued for one client; beyond it the client is cut
 inline constexpr std::size_t control_max_clients = 64;
 inline constexpr std::size_t control_max_subscriptions = 64;   ///< per client

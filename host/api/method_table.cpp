@@ -24,7 +24,7 @@ result<role> role_from(std::string_view name) {
 }
 
 void method_table::add(method m) {
-    assert(m.handler);
+    assert(!m.handler != !m.stream);
     const std::string name = m.name;
     if (!methods_.emplace(name, std::move(m)).second) std::abort();  // two owners of one name: a broken composition
 }
@@ -40,19 +40,30 @@ std::vector<const method*> method_table::all() const {
     return out;
 }
 
-void method_table::call(const identity& who, const std::string& name, json params, reply done) const {
+const method* method_table::admit(const identity& who, const std::string& name, json& params, reply& done) const {
+    auto refuse = [&](error e) {
+        done(tl::unexpected<error>(std::move(e)));
+        return nullptr;
+    };
     const method* m = find(name);
     if (!m) {
         std::vector<std::string> names;
         for (const auto& [n, ignored] : methods_) names.push_back(n);
         const std::string close = nearest(name, names);
-        return done(fail(errc::not_found, "no method '" + name + "'" + (close.empty() ? ": GET /api/v1/openapi.json lists them" : ": did you mean '" + close + "'?")));
+        return refuse({errc::not_found, "no method '" + name + "'" + (close.empty() ? ": GET /api/v1/openapi.json lists them" : ": did you mean '" + close + "'?")});
     }
     if (who.rights < m->needs)
-        return done(fail(errc::forbidden, name + " needs the role " + std::string(to_string(m->needs)) + ", " + who.user + " has " + std::string(to_string(who.rights))));
+        return refuse({errc::forbidden, name + " needs the role " + std::string(to_string(m->needs)) + ", " + who.user + " has " + std::string(to_string(who.rights))});
     if (params.is_null()) params = json::object();
     if (auto wrong = config::validate(m->params_schema, params, ""); !wrong.empty())
-        return done(fail(errc::invalid_argument, name + ": " + (wrong[0].pointer.empty() ? "params" : wrong[0].pointer) + ": " + wrong[0].message));
+        return refuse({errc::invalid_argument, name + ": " + (wrong[0].pointer.empty() ? "params" : wrong[0].pointer) + ": " + wrong[0].message});
+    return m;
+}
+
+void method_table::call(const identity& who, const std::string& name, json params, reply done) const {
+    const method* m = admit(who, name, params, done);
+    if (!m) return;
+    if (m->stream) return done(fail(errc::invalid_argument, name + " answers in pieces: call it through a plugin or the control socket"));
     try {
         m->handler(who, std::move(params), std::move(done));
     } catch (const std::exception& e) {
@@ -61,9 +72,22 @@ void method_table::call(const identity& who, const std::string& name, json param
     }
 }
 
+cancel_fn method_table::stream(const identity& who, const std::string& name, json params, chunk_fn chunk, reply done) const {
+    const method* m = find(name);
+    if (!m || !m->stream) return call(who, name, std::move(params), std::move(done)), nullptr;
+    if (!admit(who, name, params, done)) return nullptr;
+    try {
+        return m->stream(who, std::move(params), std::move(chunk), std::move(done));
+    } catch (const std::exception& e) {
+        if (done) done(fail(errc::internal, name + " failed: " + e.what()));
+        return nullptr;
+    }
+}
+
 json method_table::openapi() const {
     json paths = json::object();
     for (const auto& [name, m] : methods_) {
+        if (m.stream) continue;
         json errors = {{"description", "The uniform error"}, {"content", {{"application/json", {{"schema", {{"$ref", "#/components/schemas/error"}}}}}}}};
         paths["/api/v1/call/" + name]["post"] = {
             {"operationId", name},

@@ -153,6 +153,12 @@ result<void> application::build_kernel() {
         if (!who) return reply(tl::unexpected<error>(who.error()));
         methods_.call(*who, method, std::move(params), std::move(reply));
     };
+    o.api.stream = [this](const std::string& instance, const std::string& method, json params, json identity, api::chunk_fn chunk,
+                          unique_function<void(result<json>)> reply) -> api::cancel_fn {
+        auto who = api::identity_from(identity, {"local", api::role::admin, instance});
+        if (!who) return reply(tl::unexpected<error>(who.error())), nullptr;
+        return methods_.stream(*who, method, std::move(params), std::move(chunk), std::move(reply));
+    };
     o.api.authenticate = [this](const std::string& token) -> result<json> {
         auto who = authority_->authenticate(token);
         if (!who) return tl::unexpected<error>(who.error());

@@ -60,8 +60,11 @@ void control_client::send(json request, reply done) {
         }
     }
     if (!request.contains("id")) return done(fail(errc::transport_lost, "the host has gone away"));
+    write(dump(request) + "\n");
+}
+
+void control_client::write(const std::string& line) {
     std::lock_guard lock(write_mutex_);
-    const std::string line = dump(request) + "\n";
     for (std::size_t sent = 0; sent < line.size();) {
         const ssize_t n = ::send(fd_, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
@@ -73,6 +76,24 @@ void control_client::send(json request, reply done) {
 void control_client::call(const std::string& method, json params, reply done) {
     send({{"method", method}, {"params", std::move(params)}, {"via", via_}}, std::move(done));
 }
+
+std::uint64_t control_client::stream(const std::string& method, std::string_view params, std::function<void(std::string)> chunk, reply done) {
+    std::uint64_t id = 0;
+    {
+        std::lock_guard lock(mutex_);
+        if (connected_) {
+            id = next_id_++;
+            waiting_[id] = std::move(done);
+            chunks_[id] = std::make_shared<std::function<void(std::string)>>(std::move(chunk));
+        }
+    }
+    if (id == 0) return done(fail(errc::transport_lost, "the host has gone away")), 0;
+    std::string line = "{\"id\":" + std::to_string(id) + ",\"via\":" + dump(via_) + ",\"method\":" + dump(method) + ",\"params\":";
+    write(line.append(params).append("}\n"));
+    return id;
+}
+
+void control_client::cancel(std::uint64_t call) { write("{\"id\":" + std::to_string(call) + ",\"cancel\":true}\n"); }
 
 result<json> control_client::call(const std::string& method, json params, milliseconds timeout) {
     return supervise::await<json>(timeout, [&](reply done) { call(method, std::move(params), std::move(done)); });
@@ -122,10 +143,21 @@ void control_client::handle(std::string_view line) {
         if (f) f((*message)["event"]);
         return;
     }
+    const auto id = static_cast<std::uint64_t>(int_or(*message, "id", 0));
+    if (auto chunk = message->find("chunk"); chunk != message->end() && chunk->is_string()) {
+        std::shared_ptr<std::function<void(std::string)>> f;
+        {
+            std::lock_guard lock(mutex_);
+            if (auto it = chunks_.find(id); it != chunks_.end()) f = it->second;
+        }
+        if (f) (*f)(std::move(chunk->get_ref<std::string&>()));
+        return;
+    }
     reply done;
     {
         std::lock_guard lock(mutex_);
-        auto it = waiting_.find(static_cast<std::uint64_t>(int_or(*message, "id", 0)));
+        chunks_.erase(id);
+        auto it = waiting_.find(id);
         if (it == waiting_.end()) return;
         done = std::move(it->second);
         waiting_.erase(it);
@@ -145,6 +177,7 @@ void control_client::fail_all() {
         std::lock_guard lock(mutex_);
         connected_ = false;
         waiting.swap(waiting_);
+        chunks_.clear();
         lost = std::move(lost_);
     }
     for (auto& [id, done] : waiting) done(fail(errc::transport_lost, "the host has gone away"));

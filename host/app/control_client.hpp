@@ -26,6 +26,10 @@ class control_client {
     void call(const std::string& method, json params, reply done);
     /// Errors: as the method's; transport_lost when the host goes away; timeout. [not on the reader thread]
     result<json> call(const std::string& method, json params = json::object(), milliseconds timeout = seconds(60));
+    /// A call that answers in pieces; `params` is JSON text. chunk: one at a time, before `done`. Returns what cancel() names it by.
+    std::uint64_t stream(const std::string& method, std::string_view params, std::function<void(std::string chunk)> chunk, reply done);
+    /// The call's `done` still comes.
+    void cancel(std::uint64_t call);
     /// options: {"topic","from"?,"epoch"?,"types"?,"policy"?}. Returns {"subscription","seq","epoch"}. Events may come before it returns.
     result<json> subscribe(json options, on_event f);
     /// Called once when the connection is lost.
@@ -38,6 +42,7 @@ class control_client {
     void handle(std::string_view line);
     void fail_all();
     void send(json request, reply done);
+    void write(const std::string& line);
 
     const int fd_;
     const std::string via_;
@@ -45,6 +50,7 @@ class control_client {
     mutable std::mutex mutex_;  // guards what follows
     std::uint64_t next_id_ = 1;
     std::map<std::uint64_t, reply> waiting_;
+    std::map<std::uint64_t, std::shared_ptr<std::function<void(std::string)>>> chunks_;  // second owner: the reader, while one runs
     std::map<std::uint64_t, on_event> subscriptions_;
     on_event subscribing_;      // of the subscribe under way: its events may overtake the reply's handling
     std::function<void()> lost_;

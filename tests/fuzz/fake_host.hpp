@@ -84,6 +84,7 @@ class fake_host {
         api_.erase(it);
         lock.unlock();
         const auto err = plugins::make_hf_error({errc::timeout, std::string(text)});
+        if (call.on_chunk) call.on_chunk(call.ctx, call.id, as_bytes(text));
         call.on_done(call.ctx, call.id, well ? nullptr : &err, as_bytes(text));
     }
     void stop_workers() {

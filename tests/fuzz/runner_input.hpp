@@ -77,7 +77,7 @@ inline constexpr shape tells[] = {
 inline constexpr shape requests[] = {
     {kind::worker_start, "nttuu"}, {kind::worker_stop, "t"},  {kind::worker_wake, "t"},  {kind::publish, "t"},       {kind::subscribe, "nt"},
     {kind::unsubscribe, "n"},      {kind::spawn, "nt"},       {kind::process_write, "nt"}, {kind::process_stop, "nu"}, {kind::process_stats, "n"},
-    {kind::api_submit, "nqtt"},    {kind::api_cancel, "n"},   {kind::api_describe, ""},  {kind::api_authenticate, "t"}, {kind::listen, "tH"},
+    {kind::api_submit, "nqttb"},    {kind::api_cancel, "n"},   {kind::api_describe, ""},  {kind::api_authenticate, "t"}, {kind::listen, "tH"},
 };
 
 class frame_maker {

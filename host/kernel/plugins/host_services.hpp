@@ -2,6 +2,7 @@
 // What the host lends to plugins: sinks and handlers that app provides, and (host_services.cpp) the tables over them.
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "kernel/core/json.hpp"
 #include "kernel/core/unique_function.hpp"
@@ -24,6 +25,11 @@ struct api_services {
     std::function<void(const std::string& instance, const std::string& method, json params, json identity,
                        unique_function<void(result<json>)> reply)>
         submit;
+    /// As submit, for a call that takes the answer's pieces: one at a time, none after the reply. Returns what cancels the call
+    /// (perhaps empty); it may be called once, at any time, and the reply still comes. Absent: such calls go to submit.
+    std::function<std::function<void()>(const std::string& instance, const std::string& method, json params, json identity,
+                                        std::function<void(std::string_view)> chunk, unique_function<void(result<json>)> reply)>
+        stream;
     std::function<result<json>(const std::string& token)> authenticate;  ///< {"user","role"}
     std::function<result<json>()> describe;
 };

@@ -21,6 +21,7 @@ using api_done = std::function<void(const status&, std::string_view result_json)
 struct api_options {
     std::string_view identity_json;           ///< {"user","role","ui"}: on whose behalf; empty = the plugin itself
     std::chrono::milliseconds timeout{0};     ///< 0 = none
+    /// Takes the pieces of a method that streams: [any thread] one at a time, before `done`. Empty: such methods refuse the call.
     std::function<void(std::string_view)> on_chunk;
 };
 
@@ -48,7 +49,7 @@ class api {
         c.method = str(method);
         c.request = bytes(request);
         c.ctx = pending.get();
-        c.on_chunk = &on_chunk;
+        if (pending->chunk) c.on_chunk = &on_chunk;
         c.on_done = &on_done;
         hf_error err = empty_error();
         record* const lent = pending.release();  // on_done frees it, perhaps before submit returns

@@ -72,6 +72,18 @@ struct control_socket_test : testing::Test {
         fs::create_directories(dir);
         methods.add({"echo", role::viewer, "", json{{"type", "object"}}, {}, [](const identity& who, json p, reply done) { done(json{{"params", p}, {"via", who.via}}); }});
         methods.add({"never", role::viewer, "", object_schema({}), {}, [this](const identity&, json, reply done) { kept.push_back(std::move(done)); }});
+        methods.add({"pieces", role::viewer, "", object_schema({}), {}, {}, [this](const identity&, json, chunk_fn chunk, reply done) -> cancel_fn {
+                         chunk("first\n\"piece\"");
+                         std::lock_guard lock(mutex);
+                         chunks.push_back(std::move(chunk));
+                         auto end = std::make_shared<reply>(std::move(done));
+                         return [this, end] {
+                             (*end)(fail(errc::cancelled, "as told"));
+                             std::lock_guard counting(mutex);
+                             ++cancelled;
+                             changed.notify_all();
+                         };
+                     }});
         auto s = control_server::listen(rt, path, methods, bus);
         ASSERT_TRUE(s) << s.error().message;
         server = std::move(*s);
@@ -81,8 +93,57 @@ struct control_socket_test : testing::Test {
         rt.stop(seconds(5));
         fs::remove_all(dir);
     }
+    bool cancelled_within_the_deadline(int n) {
+        std::unique_lock lock(mutex);
+        return changed.wait_for(lock, milliseconds(deadline_ms), [&] { return cancelled == n; });
+    }
     std::vector<reply> kept;
+    std::mutex mutex;  // guards the streams
+    std::condition_variable changed;
+    std::vector<chunk_fn> chunks;
+    int cancelled = 0;
 };
+
+TEST_F(control_socket_test, pieces_carry_the_calls_id_and_a_cancel_brings_the_reply) {
+    raw_client c(path);
+    ASSERT_TRUE(c.send("{\"id\":\"a\",\"method\":\"pieces\"}\n"));
+    EXPECT_EQ(c.line(), (json{{"id", "a"}, {"chunk", "first\n\"piece\""}}));
+    ASSERT_TRUE(c.send("{\"id\":\"a\",\"method\":\"pieces\"}\n"));
+    EXPECT_EQ(c.line()["error"]["code"], "already_exists");
+    ASSERT_TRUE(c.send("{\"id\":\"b\",\"cancel\":true}\n{\"id\":\"a\",\"cancel\":true}\n"));
+    const json end = c.line();
+    EXPECT_EQ(end["id"], "a");
+    EXPECT_EQ(end["error"]["code"], "cancelled");
+    EXPECT_TRUE(cancelled_within_the_deadline(1));
+    ASSERT_TRUE(c.send("{\"id\":\"a\",\"method\":\"pieces\"}\n"));
+    EXPECT_EQ(c.line()["chunk"], "first\n\"piece\"") << "the id is free again";
+}
+
+TEST_F(control_socket_test, a_client_that_goes_away_cancels_what_it_asked_for) {
+    {
+        raw_client c(path);
+        ASSERT_TRUE(c.send("{\"id\":1,\"method\":\"pieces\"}\n{\"id\":2,\"method\":\"pieces\"}\n"));
+        EXPECT_EQ(c.line()["id"], 1);
+        EXPECT_EQ(c.line()["id"], 2);
+    }
+    EXPECT_TRUE(cancelled_within_the_deadline(2));
+}
+
+TEST_F(control_socket_test, a_reader_of_pieces_that_never_reads_is_cut_and_its_call_cancelled) {
+    raw_client c(path);
+    ASSERT_TRUE(c.send("{\"id\":1,\"method\":\"pieces\"}\n"));
+    EXPECT_EQ(c.line()["id"], 1);
+    const std::string filler(1u << 20, 'x');
+    chunk_fn chunk;
+    {
+        std::lock_guard lock(mutex);
+        chunk = chunks.at(0);
+    }
+    // What the sockets take, and the queue on top of it.
+    for (std::size_t sent = 0; server->clients() == 1 && sent < 4 * control_max_output; sent += filler.size()) chunk(filler);
+    EXPECT_EQ(server->clients(), 0u);
+    EXPECT_TRUE(cancelled_within_the_deadline(1));
+}
 
 TEST_F(control_socket_test, answers_calls_by_id_in_any_order) {
     raw_client c(path);

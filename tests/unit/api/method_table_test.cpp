@@ -10,12 +10,20 @@ struct method_table_test : testing::Test {
     method_table table;
     result<json> last = fail(errc::internal, "not answered");
     int ran = 0;
+    reply kept;
 
     void SetUp() override {
         table.add({"thing.get", role::viewer, "One thing", object_schema({{"name", "string", true}, {"limit", "integer"}}), {},
                    [this](const identity& who, json p, reply done) {
                        ++ran;
                        done(json{{"name", p["name"]}, {"user", who.user}});
+                   }});
+        table.add({"thing.watch", role::op, "Pieces", object_schema({{"name", "string", true}}), {}, {},
+                   [this](const identity&, json, chunk_fn chunk, reply done) -> cancel_fn {
+                       chunk("one");
+                       chunk("two");
+                       kept = std::move(done);
+                       return [this] { kept(fail(errc::cancelled, "as told")); };
                    }});
         table.add({"thing.break", role::admin, "Throws", object_schema({}), {}, [](const identity&, json, reply) { throw std::runtime_error("boom"); }});
     }
@@ -59,6 +67,36 @@ TEST_F(method_table_test, the_openapi_document_lists_every_method) {
     EXPECT_EQ(doc["paths"].size(), 2u);
     EXPECT_EQ(doc["paths"]["/api/v1/call/thing.get"]["post"]["x-role"], "viewer");
     EXPECT_TRUE(doc["paths"]["/api/v1/call/thing.get"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"].contains("name"));
+}
+
+TEST_F(method_table_test, pieces_come_before_the_reply_and_a_cancel_ends_them) {
+    std::vector<std::string> pieces;
+    auto take = [&](std::string_view piece) { pieces.emplace_back(piece); };
+    auto done = [this](result<json> r) { last = std::move(r); };
+    auto cancel = table.stream({"ann", role::op, "web"}, "thing.watch", {{"name", "x"}}, take, done);
+    EXPECT_EQ(pieces, (std::vector<std::string>{"one", "two"}));
+    EXPECT_EQ(last.error().code, errc::internal) << "answered before the cancel";
+    ASSERT_TRUE(cancel);
+    cancel();
+    EXPECT_EQ(last.error().code, errc::cancelled);
+}
+
+TEST_F(method_table_test, a_stream_is_checked_as_a_call_is) {
+    auto start = [&](role r, const std::string& name, json params) {
+        table.stream({"ann", r, "web"}, name, std::move(params), [](std::string_view) { FAIL() << "a piece of a refused call"; }, [this](result<json> got) { last = std::move(got); });
+        return last ? errc::internal : last.error().code;
+    };
+    EXPECT_EQ(start(role::viewer, "thing.watch", {{"name", "x"}}), errc::forbidden);
+    EXPECT_EQ(start(role::op, "thing.watch", json::object()), errc::invalid_argument);
+    EXPECT_EQ(start(role::op, "thing.nothing", json::object()), errc::not_found);
+}
+
+TEST_F(method_table_test, one_answer_and_pieces_are_told_apart) {
+    call(role::op, "thing.watch", {{"name", "x"}});
+    EXPECT_EQ(last.error().code, errc::invalid_argument) << "a caller that takes no pieces";
+    table.stream({"ann", role::op, "web"}, "thing.get", {{"name", "x"}}, {}, [this](result<json> r) { last = std::move(r); });
+    EXPECT_TRUE(last) << "a caller that would have taken pieces";
+    EXPECT_FALSE(table.openapi()["paths"].contains("/api/v1/call/thing.watch"));
 }
 
 TEST(Role, names_round_trip_and_unknown_ones_are_refused) {

@@ -1,5 +1,7 @@
 // What the host lends to plugins, used by a real one (fixtures/probe.cpp), and taken back.
+#include <atomic>
 #include <csignal>
+#include <thread>
 
 #include "fixture.hpp"
 
@@ -13,7 +15,31 @@ class services : public plugin_host {
             if (method != "echo") return reply(fail(errc::not_found, "no such method"));
             reply(json{{"instance", instance}, {"params", params}, {"identity", identity}});
         };
+        adjust_streams(o);
     }
+    void adjust_streams(plugin_set_options& o) {
+        o.api.stream = [this](const std::string&, const std::string& method, json, json, std::function<void(std::string_view)> chunk, auto reply) -> std::function<void()> {
+            const bool endless = method == "endless";
+            auto end = std::make_shared<decltype(reply)>(std::move(reply));
+            threads.emplace_back([chunk = std::move(chunk), end, endless] {
+                chunk("one");
+                if (endless) return;
+                chunk(std::string(100'000, 'x'));  // longer than what a frame between processes carries itself
+                (*end)(json::object());
+            });
+            return [this, end, endless] {
+                cancels.fetch_add(1);
+                if (endless) (*end)(fail(errc::cancelled, "as told"));
+            };
+        };
+    }
+    void TearDown() override {
+        plugin_host::TearDown();
+        for (auto& t : threads) t.join();
+    }
+    std::vector<std::thread> threads;
+    std::atomic<int> cancels{0};
+
     void SetUp() override {
         plugin_host::SetUp();
         auto s = spec("p", "plugins_probe", {{"k", "v"}});
@@ -48,6 +74,21 @@ TEST_F(services, api_calls_name_the_instance) {
     ASSERT_TRUE(r) << r.error().message;
     EXPECT_EQ((*r)["error"], 0);
     EXPECT_EQ((*r)["result"], json({{"instance", "p"}, {"params", {{"x", 1}}}, {"identity", {{"user", "u"}}}}));
+}
+TEST_F(services, an_api_call_takes_pieces_and_then_its_reply) {
+    auto r = call("p", "stream");
+    ASSERT_TRUE(r) << r.error().message;
+    EXPECT_EQ((*r)["error"], 0);
+    EXPECT_EQ((*r)["pieces"], json::array({"one", std::string(100'000, 'x')}));
+    EXPECT_EQ(cancels, 0);
+}
+TEST_F(services, a_cancelled_stream_ends_once_and_not_inside_a_piece) {
+    auto r = call("p", "cancelled_stream");
+    ASSERT_TRUE(r) << r.error().message;
+    EXPECT_EQ((*r)["error"], HF_E_CANCELLED);
+    EXPECT_EQ((*r)["pieces"], json::array({"one"}));
+    EXPECT_EQ((*r)["overlapped"], false);
+    EXPECT_TRUE(until([&] { return cancels == 1; })) << "the method is told";
 }
 TEST_F(services, config_and_a_private_data_directory) {
     auto r = call("p", "config");

@@ -135,7 +135,9 @@ class services : public std::enable_shared_from_this<services> {
 
     result<void> api_submit(const hf_call& call);
     void api_cancel(std::uint64_t id);
+    void api_chunk(const std::shared_ptr<api_call>& c, std::string_view piece);
     void api_complete(const std::shared_ptr<api_call>& c, result<json> r);
+    void api_finish(api_call& c, const result<json>& r);
 
     const std::shared_ptr<service_context> context_;  // second owners: the set and the other instances
     const std::string id_;

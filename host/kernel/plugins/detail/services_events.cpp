@@ -110,8 +110,12 @@ void services::unsubscribe(std::uint64_t id) {
 
 struct services::api_call {
     hf_call call{};
-    std::atomic<bool> done{false};
     supervise::timer_handle deadline;  // under services::mutex_
+    std::mutex mutex;                  // guards what follows
+    bool over = false;                 // the completion is decided
+    bool in_chunk = false;             // a piece is with the plugin: the completion waits for it
+    std::optional<result<json>> waiting;
+    std::function<void()> cancel;      // of a call that streams; until it is over
 };
 
 result<void> services::api_submit(const hf_call& from_plugin) {
@@ -140,12 +144,61 @@ result<void> services::api_submit(const hf_call& from_plugin) {
             });
         }
     }
-    context_->api.submit(id_, method, std::move(params), std::move(identity), [self = shared_from_this(), c](result<json> r) { self->api_complete(c, std::move(r)); });
+    auto reply = [self = shared_from_this(), c](result<json> r) {
+        std::function<void()> unneeded;
+        {
+            std::lock_guard lock(c->mutex);
+            unneeded.swap(c->cancel);
+        }
+        self->api_complete(c, std::move(r));
+    };
+    if (c->call.on_chunk == nullptr || !context_->api.stream) {
+        context_->api.submit(id_, method, std::move(params), std::move(identity), std::move(reply));
+        return {};
+    }
+    auto cancel = context_->api.stream(id_, method, std::move(params), std::move(identity),
+                                       [self = shared_from_this(), c](std::string_view piece) { self->api_chunk(c, piece); }, std::move(reply));
+    if (!cancel) return {};
+    {
+        std::lock_guard lock(c->mutex);
+        if (!c->over) {
+            c->cancel = std::move(cancel);
+            return {};
+        }
+    }
+    cancel();  // it ended, or was cancelled, before this was known
     return {};
 }
 
+void services::api_chunk(const std::shared_ptr<api_call>& c, std::string_view piece) {
+    {
+        std::lock_guard lock(c->mutex);
+        if (c->over || c->in_chunk) return;
+        c->in_chunk = true;
+    }
+    call_plugin("on_chunk", [&] {
+        c->call.on_chunk(c->call.ctx, c->call.id, as_bytes(piece));
+        std::optional<result<json>> last;
+        {
+            std::lock_guard lock(c->mutex);
+            c->in_chunk = false;
+            last.swap(c->waiting);
+        }
+        if (last) api_finish(*c, *last);
+    });
+}
+
 void services::api_complete(const std::shared_ptr<api_call>& c, result<json> r) {
-    if (c->done.exchange(true)) return;
+    std::function<void()> cancel;
+    bool now = false;
+    {
+        std::lock_guard lock(c->mutex);
+        if (c->over) return;
+        c->over = true;
+        cancel = std::move(c->cancel);
+        now = !c->in_chunk;
+        if (!now) c->waiting = r;
+    }
     supervise::timer_handle deadline;
     {
         std::lock_guard lock(mutex_);
@@ -153,9 +206,14 @@ void services::api_complete(const std::shared_ptr<api_call>& c, result<json> r) 
         if (found != api_calls_.end() && found->second == c) api_calls_.erase(found);
         deadline = std::move(c->deadline);
     }
+    if (cancel) cancel();
+    if (now) call_plugin("on_done", [&] { api_finish(*c, r); });
+}
+
+void services::api_finish(api_call& c, const result<json>& r) {
     const std::string text = r ? dump(*r) : dump(r.error().to_json());
     const hf_error err = r ? hf_error{} : make_hf_error(r.error());
-    call_plugin("on_done", [&] { c->call.on_done(c->call.ctx, c->call.id, r ? nullptr : &err, as_bytes(text)); });
+    c.call.on_done(c.call.ctx, c.call.id, r ? nullptr : &err, as_bytes(text));
 }
 
 void services::api_cancel(std::uint64_t id) {

@@ -289,8 +289,11 @@ void proxy::asked(frame_reader& in, frame_writer& out, unique_fd& attached) {
             call.deadline_ns = in.get<std::int64_t>();
             call.method = as_str(in.text());
             call.request = as_bytes(in.text());
+            const bool chunks = in.get<std::uint8_t>() != 0;
             if (!in.whole()) { damaged(); break; }
             call.ctx = this;
+            if (chunks)
+                call.on_chunk = [](void* self, std::uint64_t id, hf_bytes piece) { static_cast<proxy*>(self)->tells_->tell(frame_writer(kind::api_chunk).put(id).text(piece)); };
             call.on_done = [](void* self, std::uint64_t id, const hf_error* why, hf_bytes result) {
                 frame_writer f(kind::api_done);
                 f.put(id).put(std::uint8_t(why != nullptr));

@@ -410,6 +410,9 @@ void runner::on_told(frame_reader& in) {
             if (call->on_done) call->on_done(call->ctx, call->id, failed ? &err : nullptr, as_bytes(text));
             break;
         }
+        case kind::api_chunk:
+            if (auto call = find(api_calls_); call && call->on_chunk) call->on_chunk(call->ctx, call->id, as_bytes(in.text()));
+            break;
         case kind::event:
             if (auto s = find(subscriptions_)) s->on_event(s->ctx, as_bytes(in.text()));
             break;

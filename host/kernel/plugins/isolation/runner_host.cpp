@@ -182,7 +182,7 @@ std::int32_t runner::api_submit(const hf_call& call, hf_error* err) {
         std::lock_guard lock(mutex_);
         if (!api_calls_.emplace(number, mine).second) return fill(err, {errc::already_exists, "a call with this id is under way"});
     }
-    const auto rc = ask(frame_writer(kind::api_submit).put(number).put(mine.deadline_ns).text(mine.method).text(mine.request), err);
+    const auto rc = ask(frame_writer(kind::api_submit).put(number).put(mine.deadline_ns).text(mine.method).text(mine.request).put(std::uint8_t(mine.on_chunk != nullptr)), err);
     if (rc < 0) {
         std::lock_guard lock(mutex_);
         api_calls_.erase(number);

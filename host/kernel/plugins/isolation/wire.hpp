@@ -53,7 +53,7 @@ enum class kind : std::uint16_t {
     log_line, metric, worker_ended, worker_beat, escaped,
 
     // tell →
-    worker_run = 224, worker_please_stop, api_done, event, process_stdout, process_stderr, process_overflow, process_exited, log_level,
+    worker_run = 224, worker_please_stop, api_done, event, process_stdout, process_stderr, process_overflow, process_exited, log_level, api_chunk,
 };
 
 /// "start", "submit" … for messages.

@@ -12,7 +12,8 @@ typedef struct hf_api {
     uint32_t reserved;
     /* [any & active] call->request: {"params":{…},"identity"?:{"user":"…","role":"admin","ui":"web"}}. A UI states on whose behalf it
      * calls; it can only lower its own rights. Errors arrive as on_done(err) with the result bytes holding the
-     * uniform error object {"code","message","retry_after_ms"?}. */
+     * uniform error object {"code","message","retry_after_ms"?}. Methods that answer in pieces need on_chunk; cancel() ends
+     * them with HF_E_CANCELLED, and a piece that is with the plugin comes back before on_done. */
     int32_t (*submit)(void* ctx, const hf_call* call, hf_error* err);
     void (*cancel)(void* ctx, uint64_t call_id);
     /* [any] The method table as JSON (OpenAPI 3.1 document). */
