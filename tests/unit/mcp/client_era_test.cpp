@@ -75,6 +75,14 @@ TEST(era, unsupported_version_is_retried_with_a_common_one) {
     s.says(answer);  // supports 2026-07-28 and 2025-11-25, yet refused the first
     EXPECT_EQ(s.expect("initialize")["params"]["protocolVersion"], "2025-11-25");
 }
+TEST(era, a_server_that_refuses_the_version_it_supports_is_asked_once_more) {
+    script s;
+    s.on(in::opened{});
+    s.refuses(s.expect("server/discover"), -32022, {{"supported", {"2026-07-28"}}});
+    s.refuses(s.expect("server/discover"), -32022, {{"supported", {"2026-07-28"}}});
+    EXPECT_TRUE(s.sent.empty());
+    EXPECT_TRUE(s.find<out::failed>());
+}
 TEST(era, no_common_version_is_said_and_not_guessed) {
     script s;
     s.on(in::opened{});
