@@ -46,9 +46,9 @@ level level_of(servers::log_level l) {
     return level::info;
 }
 
-/// "stdio" and "http" are short for the bundled transports.
+/// Short names of the bundled transports.
 std::string transport_plugin(const std::string& name) {
-    return name == "stdio" || name == "http" ? "transport-" + name : name;
+    return name == "stdio" || name == "http" || name == "websocket" || name == "socket" ? "transport-" + name : name;
 }
 
 }  // namespace

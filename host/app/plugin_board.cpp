@@ -7,6 +7,7 @@
 #include "kernel/core/nearest.hpp"
 #include "kernel/plugins/call_port.hpp"
 #include "kernel/plugins/handover.hpp"
+#include "servers/server_spec.hpp"
 
 namespace holdfast::app {
 namespace {
@@ -134,7 +135,10 @@ std::map<std::string, wanted_plugin> wanted_plugins(const json& resolved, const 
     }
     imply("transport-stdio", nullptr, nullptr);
     imply("transport-http", nullptr, nullptr);
-    for (const auto& [name, server] : resolved["mcpServers"].items()) imply(string_or(server, "transport"), nullptr, nullptr);
+    for (const auto& [name, server] : resolved["mcpServers"].items()) {
+        const std::string transport = servers::transport_of(server);
+        imply(transport == "websocket" || transport == "socket" ? "transport-" + transport : transport, nullptr, nullptr);
+    }
     const bool has_demonstration = std::any_of(out.begin(), out.end(), [](const auto& e) { return e.second.spec.use == "llm-demo"; });
     if (!has_demonstration) imply("llm-demo", nullptr, nullptr);  // "auto" always has an answer
     return out;

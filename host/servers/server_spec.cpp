@@ -47,11 +47,17 @@ struct reader {
     }
 };
 
-/// VS Code, Cursor and others call the transport "type"; their words for Streamable HTTP differ.
+/// VS Code, Cursor and others call the transport "type"; their words for Streamable HTTP differ. "sse" is for the HTTP transport to read.
 std::string canonical(const std::string& type) {
     if (type == "streamable-http" || type == "streamableHttp" || type == "streamable_http" || type == "sse") return "http";
-    if (type == "websocket") return "websocket";
+    if (type == "ws") return "websocket";
+    if (type == "tcp" || type == "unix") return "socket";
     return type;
+}
+std::string by_scheme(const std::string& url) {
+    if (url.starts_with("ws://") || url.starts_with("wss://")) return "websocket";
+    if (url.starts_with("tcp://") || url.starts_with("tls://") || url.starts_with("unix:")) return "socket";
+    return "http";
 }
 
 /// A server's own policy keys over the global ones. Another policy ("use") starts from scratch: it would not know the other's keys.
@@ -84,6 +90,14 @@ status_rules rules_from(reader& r, const json& b) {
 
 }  // namespace
 
+std::string transport_of(const json& server) {
+    if (const std::string named = string_or(server, "transport"); !named.empty()) return named;
+    if (const std::string type = string_or(server, "type"); !type.empty()) return canonical(type);
+    if (!string_or(server, "command").empty()) return "stdio";
+    const std::string url = string_or(server, "url");
+    return url.empty() ? std::string() : by_scheme(url);
+}
+
 result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, const json& server, const json& breaker,
                                                      const json& health) {
     if (name.empty() || name.size() > max_name)
@@ -97,16 +111,14 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     auto spec = std::make_shared<server_spec>();
     spec->name = name;
     const std::string command = r.text(server, "command"), url = r.text(server, "url");
-    std::string transport = r.text(server, "transport");
-    if (transport.empty()) transport = canonical(r.text(server, "type"));
-    if (transport.empty()) {
+    if (r.text(server, "transport").empty() && r.text(server, "type").empty()) {
         if (!command.empty() && !url.empty()) r.wrong("url", "must not stand beside command; say \"transport\"");
         if (command.empty() && url.empty()) r.wrong("command", "is missing: give command (a program) or url (a server on the network)");
-        transport = command.empty() ? "http" : "stdio";
     }
+    const std::string transport = transport_of(server);
     spec->transport = transport;
     if (transport == "stdio" && command.empty()) r.wrong("command", "must name the program to start");
-    if (transport == "http" && url.empty()) r.wrong("url", "must name the server's address");
+    if ((transport == "http" || transport == "websocket" || transport == "socket") && url.empty()) r.wrong("url", "must name the server's address");
     spec->http = r.flag(server, "request_streams", transport == "http");
     r.strings(server, "args", false);
     r.strings(server, "env", true);

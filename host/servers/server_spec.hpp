@@ -12,7 +12,7 @@ namespace holdfast::servers {
 
 struct server_spec {
     std::string name;
-    std::string transport;        ///< what the transport resolver is asked for: "stdio", "http" or an explicit name
+    std::string transport;        ///< what the transport resolver is asked for: "stdio", "http", "websocket", "socket" or an explicit name
     bool http = false;            ///< request/response binding: cancel by abandoning
     json connection;              ///< handed to the transport's open()
     json breaker;                 ///< merged; "use" taken out
@@ -34,6 +34,10 @@ struct server_spec {
 
     friend bool operator==(const server_spec& a, const server_spec& b) { return a.fingerprint == b.fingerprint; }
 };
+
+/// Which transport an entry of mcpServers asks for: "transport", else "type" in the words of other clients, else by "command" or the
+/// scheme of "url". Empty when it says nothing of the kind.
+std::string transport_of(const json& server);
 
 /// `server`: the entry; `breaker`, `health`: the global objects (may be null).
 /// Errors: config_invalid, naming the key and what it should be.

@@ -29,7 +29,7 @@ HEAVY = {  # header prefix -> places that may include it: what is slow to compil
     "boost/beast": ["plugins/common/net-server"],
     "boost/asio": ["plugins/common/net-server"],
     "boost/dll": ["host/kernel/plugins"],
-    "curl/": ["plugins/common/net-client"],
+    "curl/": ["plugins/common/net-client", "plugins/common/net-stream"],
     "spdlog/": ["host/app/logging.cpp"],
     "sqlite3.h": ["plugins/store-sqlite"],
     "CLI/": ["host/app/command_line.cpp"],

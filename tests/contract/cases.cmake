@@ -1,6 +1,6 @@
 # Every plugin. What it needs to be tested stands in its manifest, under "check". A plugin that does not exist is skipped.
 #   contract_case(target [FLAGS …])
-foreach(name llm-demo llm-openai transport-stdio transport-http breaker-consecutive breaker-window health-threshold health-phi
+foreach(name llm-demo llm-openai transport-stdio transport-http transport-socket transport-websocket breaker-consecutive breaker-window health-threshold health-phi
         store-sqlite store-memory ui-tui ui-http)
   contract_case(${name})
   # The same from outside as an author would, twice: in-process, and each instance in a process of its own.

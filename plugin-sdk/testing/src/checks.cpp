@@ -33,6 +33,8 @@ bench::bench(const plugin_case& c, const target& from) : case_(c) {
     for (std::string* text : {&case_.settings, &case_.config, &case_.unreachable}) {
         replace_all(*text, "${DIR}", [this] { return dir_.path; });
         replace_all(*text, "${ECHO_URL}", [] { return peer_url() + "/echo"; });
+        replace_all(*text, "${ECHO_TCP}", [] { return line_peer_url(); });
+        replace_all(*text, "${ECHO_WS}", [] { return websocket_peer_url(); });
         replace_all(*text, "${OPENAI_URL}", [] { return peer_url() + "/v1"; });
     }
     file_ = from(case_);

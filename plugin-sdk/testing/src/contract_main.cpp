@@ -17,7 +17,7 @@ constexpr char usage[] =
     "  --persistent   the store keeps its data in the file its settings name\n"
     "  --no-answers   the model cannot be reached from here\n"
     "  --no-start     the user interface cannot start here (no terminal)\n"
-    "JSON may use ${DIR}, ${ECHO_URL} and ${OPENAI_URL}.\n";
+    "JSON may use ${DIR}, ${ECHO_URL}, ${ECHO_TCP}, ${ECHO_WS} and ${OPENAI_URL}.\n";
 }
 
 int main(int argc, char** argv) {

@@ -66,5 +66,7 @@ void expect_faultless(const call_probe& p, const std::string& what);
 /// A loopback HTTP server for the transports' and adapters' tests: POST /echo answers with its body,
 /// POST /v1/chat/completions streams "Hello world", GET /v1/models lists one model. One per process, started on first use.
 std::string peer_url();
+std::string line_peer_url();       ///< TCP; sends every line back
+std::string websocket_peer_url();  ///< sends every message back
 
 }  // namespace holdfast::testing::contract

@@ -25,6 +25,23 @@ TEST(server_spec, vs_code_and_cursor_words_for_transports) {
     EXPECT_EQ((*make_spec("r", {{"type", "stdio"}, {"command", "x"}}, {}, {}))->transport, "stdio");
     EXPECT_EQ((*make_spec("r", {{"transport", "my-own"}, {"anything", 1}}, {}, {}))->transport, "my-own");
 }
+TEST(server_spec, the_scheme_says_which_transport) {
+    for (const auto& [url, transport] : {std::pair{"http://h/mcp", "http"}, std::pair{"https://h/mcp", "http"}, std::pair{"ws://h/", "websocket"}, std::pair{"wss://h/", "websocket"},
+                                         std::pair{"tcp://h:1", "socket"}, std::pair{"tls://h:1", "socket"}, std::pair{"unix:/run/s", "socket"}}) {
+        auto s = make_spec("r", {{"url", url}}, {}, {});
+        ASSERT_TRUE(s) << url;
+        EXPECT_EQ((*s)->transport, transport) << url;
+        EXPECT_EQ((*s)->http, std::string(transport) == "http") << "one connection for all is cancelled by a notification";
+        EXPECT_EQ(transport_of({{"url", url}}), transport);
+    }
+    for (const auto& [type, transport] : {std::pair{"ws", "websocket"}, std::pair{"websocket", "websocket"}, std::pair{"tcp", "socket"}, std::pair{"unix", "socket"}, std::pair{"socket", "socket"}}) {
+        EXPECT_EQ((*make_spec("r", {{"type", type}, {"url", "x"}}, {}, {}))->transport, transport) << type;
+        EXPECT_FALSE(make_spec("r", {{"type", type}}, {}, {})) << "no url";
+    }
+    EXPECT_EQ((*make_spec("r", {{"type", "sse"}, {"url", "http://h/sse"}}, {}, {}))->connection["type"], "sse") << "for the transport to read";
+    EXPECT_EQ(transport_of({{"command", "x"}}), "stdio");
+    EXPECT_EQ(transport_of(json::object()), "");
+}
 TEST(server_spec, how_it_moves_to_a_new_transport) {
     EXPECT_FALSE((*make_spec("r", {{"command", "x"}}, {}, {}))->restarts_to_move);
     EXPECT_FALSE((*make_spec("r", {{"command", "x"}, {"move", "overlap"}}, {}, {}))->restarts_to_move);

@@ -12,8 +12,8 @@ namespace holdfast::testing::contract {
 
 /// What the checks give a plugin to work with. A manifest may carry it as "check": {"settings": {…}, "config": {…},
 /// "unreachable": {…}, "persistent": bool, "answers": bool, "starts": bool}. Texts may use ${DIR} (a fresh directory per
-/// check), ${ECHO_URL} (an HTTP server that answers a POST with its body) and ${OPENAI_URL} (a Chat Completions server with one
-/// fixed answer).
+/// check), ${ECHO_URL} (an HTTP server that answers a POST with its body), ${ECHO_TCP} and ${ECHO_WS} (servers that send every line,
+/// every WebSocket message back) and ${OPENAI_URL} (a Chat Completions server with one fixed answer).
 struct plugin_case {
     std::string path;
     std::string settings = "{}";
