@@ -71,7 +71,10 @@ void client_machine::impl::send_call(call_state& c, steady_time now, actions& ou
 }
 
 std::optional<steady_time> client_machine::impl::call_deadline(const call_state& c) const {
-    if (c.paused_since) return *c.paused_since + options.limits.max_input_wait;
+    if (c.paused_since) {
+        const steady_time end = *c.paused_since + options.limits.max_input_wait;
+        return c.retry ? std::min(end, *c.retry) : end;
+    }
     steady_time end = c.started + c.request.timeout + c.waited;
     if (options.limits.idle_timeout.count() > 0) end = std::min(end, c.last_sign + options.limits.idle_timeout);
     return end;
@@ -80,6 +83,7 @@ std::optional<steady_time> client_machine::impl::call_deadline(const call_state&
 void client_machine::impl::expire_call(call_id id, steady_time now, actions& out) {
     auto it = calls.find(id);
     if (it == calls.end()) return;
+    if (it->second.retry && *it->second.retry <= now) return try_again(it->second, now, out);
     const bool waiting_for_people = it->second.paused_since.has_value();
     const auto ms = std::chrono::duration_cast<milliseconds>(now - it->second.started).count();
     cancel_call(id, {errc::timeout, waiting_for_people ? "nobody answered the server's question in time"
@@ -132,7 +136,7 @@ void client_machine::impl::on_call_answer(call_id id, rpc_response& r, steady_ti
     call_state& c = it->second;
     c.rpc = 0;
     if (r.error) {
-        if (retry_with_headers(c, *r.error, now, out)) return;
+        if (retry_with_headers(c, *r.error, now, out) || ask_for_urls(c, *r.error, out, now)) return;
         const bool gone = identity.detected == era::modern && r.error->code == rpc_code::unsupported_version;
         end_call(id, tl::unexpected(peer_error(*r.error)), now, out, r.error);
         if (gone) give_up({errc::protocol_error, "the server no longer speaks " + identity.version + ": the connection starts anew"}, now, out);
@@ -221,6 +225,7 @@ void client_machine::impl::answer(in::answer a, steady_time now, actions& out) {
     input->second.response = refused ? json{{"action", "cancel"}} : std::move(a.response);
     for (const auto& [key, other] : c.inputs)
         if (!other.response) return;
+    if (identity.detected == era::legacy) return urls_answered(c, now, out);
     resume(c, now, out);
     send_call(c, now, out);
 }

@@ -45,6 +45,8 @@ struct client_machine::impl {
         nanoseconds waited{0};            ///< for people; the clock stood still
         std::optional<steady_time> paused_since;
         std::uint32_t rounds = 0;
+        std::set<std::string> at_urls;    ///< legacy: elicitations the server has not called complete
+        std::optional<steady_time> retry; ///< of a call that waits for them
         bool headers_retried = false;     ///< once, after the tool's definition was read again
         bool waits_for_list = false;      ///< … which is under way
         std::optional<double> progress;
@@ -116,6 +118,8 @@ struct client_machine::impl {
 
     // client_machine.cpp
     void on_message(const std::string& text, steady_time now, actions& out);
+    void on_rpc(rpc_message message, steady_time now, actions& out);
+    bool speaks_batches() const;
     void on_response(rpc_response r, steady_time now, actions& out);
     void on_request_lost(const std::string& id, const error& why, int status, bool was_sent, steady_time now, actions& out);
     void on_closed(const error& why, steady_time now, actions& out);
@@ -175,6 +179,10 @@ struct client_machine::impl {
     void send_call(call_state& c, steady_time now, actions& out);
     void on_call_answer(call_id id, rpc_response& r, steady_time now, actions& out);
     void on_input_required(call_state& c, const json& result, steady_time now, actions& out);
+    bool ask_for_urls(call_state& c, const rpc_error& e, actions& out, steady_time now);
+    void urls_answered(call_state& c, steady_time now, actions& out);
+    void on_url_complete(const std::string& elicitation, steady_time now, actions& out);
+    void try_again(call_state& c, steady_time now, actions& out);
     void answer(in::answer a, steady_time now, actions& out);
     void resume(call_state& c, steady_time now, actions& out);
     void end_call(call_id id, result<json> outcome, steady_time now, actions& out, std::optional<rpc_error> answered = {});
@@ -183,6 +191,7 @@ struct client_machine::impl {
     void cancel_call(call_id id, error why, steady_time now, actions& out);
     std::optional<steady_time> call_deadline(const call_state& c) const;
     void expire_call(call_id id, steady_time now, actions& out);
+    // client_calls.cpp: health
     void start_probe(in::probe p, steady_time now, actions& out);
     void on_probe_answer(std::uint64_t id, const waiting& w, rpc_response& r, steady_time now, actions& out);
 

@@ -62,14 +62,32 @@ void client_machine::on(client_event event, steady_time now, std::vector<client_
 void client_machine::impl::on_message(const std::string& text, steady_time now, actions& out) {
     if (at == phase::idle) return;
     ++counters.received;
+    if (speaks_batches() && !text.empty() && text.front() == '[' && text.size() <= max_message_bytes) {
+        auto batch = parse_json(text);
+        if (!batch) return violation(counters.garbage, batch.error().message, out);
+        for (json& one : *batch) {
+            auto message = decode_value(std::move(one));
+            if (at == phase::over) return;
+            if (message) on_rpc(std::move(*message), now, out);
+            else violation(counters.garbage, message.error().message, out);
+        }
+        return;
+    }
     auto message = decode(std::string_view(text));
     if (!message) return violation(counters.garbage, message.error().message + " — " + quote(text), out);
-    if (auto* r = std::get_if<rpc_response>(&*message))
+    on_rpc(std::move(*message), now, out);
+}
+
+/// Only that revision has them; the answer to initialize is never in one.
+bool client_machine::impl::speaks_batches() const { return identity.version == "2025-03-26"; }
+
+void client_machine::impl::on_rpc(rpc_message message, steady_time now, actions& out) {
+    if (auto* r = std::get_if<rpc_response>(&message))
         on_response(std::move(*r), now, out);
-    else if (auto* q = std::get_if<rpc_request>(&*message))
+    else if (auto* q = std::get_if<rpc_request>(&message))
         on_server_request(*q, now, out);
     else
-        on_notification(std::get<rpc_notification>(*message), now, out);
+        on_notification(std::get<rpc_notification>(message), now, out);
 }
 
 void client_machine::impl::on_response(rpc_response r, steady_time now, actions& out) {

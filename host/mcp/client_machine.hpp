@@ -28,6 +28,7 @@ struct client_limits {
     std::uint32_t max_pages = 200;
     std::size_t max_items = 20'000;          ///< per list
     std::uint32_t max_input_rounds = 16;     ///< of one call
+    milliseconds url_wait{60'000};           ///< for what a person does at a URL; without news the call is tried again then
     std::uint32_t max_server_requests = 32;  ///< legacy: requests of the server that wait for an answer
     std::uint32_t max_calls = 1'024;         ///< at the same time
     std::uint32_t max_violations = 1'000;    ///< in a row, without a valid answer between: the connection is given up

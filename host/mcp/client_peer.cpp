@@ -49,8 +49,10 @@ void client_machine::impl::on_notification(rpc_notification& n, steady_time now,
     if (n.method == "notifications/message") return on_log_message(n.params, out);
     if (n.method == "notifications/resources/updated") return on_updated(n.params, now, out);
     if (n.method == "notifications/subscriptions/acknowledged") return void(of_subscription(n.method, n.params, now, out));
-    if (n.method == "notifications/elicitation/complete" && member(n.params, "elicitationId").is_string())
-        return out.push_back(out::notice{n.method, {{"elicitationId", n.params["elicitationId"]}}});
+    if (n.method == "notifications/elicitation/complete" && member(n.params, "elicitationId").is_string()) {
+        out.push_back(out::notice{n.method, {{"elicitationId", n.params["elicitationId"]}}});
+        return on_url_complete(n.params["elicitationId"].get<std::string>(), now, out);
+    }
     // Anything else is an extension we did not ask for: ignored, as JSON-RPC has it for notifications.
 }
 

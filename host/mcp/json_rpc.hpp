@@ -23,6 +23,7 @@ inline constexpr int internal_error = -32603;
 inline constexpr int header_mismatch = -32020;
 inline constexpr int missing_capability = -32021;
 inline constexpr int unsupported_version = -32022;
+inline constexpr int url_elicitation_required = -32042;  ///< 2025-11-25 only
 /// One that only a modern server sends, with that meaning.
 constexpr bool is_modern(int code) { return code <= header_mismatch && code >= unsupported_version; }
 }  // namespace rpc_code
