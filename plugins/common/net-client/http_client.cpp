@@ -1,6 +1,8 @@
 #include "net-client/http_client.hpp"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <deque>
@@ -39,6 +41,7 @@ struct transfer {
     std::size_t header_bytes = 0, body_bytes = 0;
     headers received;
     time_point last_activity;
+    bool refused_address = false;
     outcome verdict = outcome::ok;  // why a callback ended it
     char error[CURL_ERROR_SIZE] = "";
 
@@ -129,9 +132,29 @@ std::size_t on_read(char* to, std::size_t size, std::size_t count, void* self) n
     return n;
 }
 
+// The last moment before a connection: the name has been looked up, whatever it was said to be, and nothing has been sent.
+curl_socket_t on_socket(void* self, curlsocktype, curl_sockaddr* at) noexcept {
+    auto& t = *static_cast<transfer*>(self);
+    char text[INET6_ADDRSTRLEN] = "";
+    const void* bytes = nullptr;
+    if (at->family == AF_INET) bytes = &reinterpret_cast<const sockaddr_in*>(&at->addr)->sin_addr;
+    if (at->family == AF_INET6) bytes = &reinterpret_cast<const sockaddr_in6*>(&at->addr)->sin6_addr;
+    bool allowed = false;
+    try {
+        allowed = bytes && ::inet_ntop(at->family, bytes, text, sizeof text) && t.req.may_connect(text);
+    } catch (...) {
+    }
+    if (allowed) return ::socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
+    t.refused_address = true;
+    return CURL_SOCKET_BAD;
+}
+
 result judge(const transfer& t, CURLcode code) {
     const std::string peer = t.peer();
-    const auto say = [&](outcome what, std::string message) { return result{what, t.status, std::move(message)}; };
+    const char* address = nullptr;
+    curl_easy_getinfo(t.easy, CURLINFO_PRIMARY_IP, &address);
+    const auto say = [&](outcome what, std::string message) { return result{what, t.status, std::move(message), address ? address : ""}; };
+    if (t.refused_address && code == CURLE_COULDNT_CONNECT) return say(outcome::forbidden, peer + " is at an address that must not be asked");
     if (t.verdict == outcome::too_large) return say(t.verdict, peer + " sent more than this client accepts");
     if (t.verdict == outcome::failed) return say(t.verdict, "the answer of " + peer + " could not be processed");
     const std::string why = t.error[0] ? t.error : curl_easy_strerror(code);
@@ -354,6 +377,13 @@ bool http_client::impl::prepare(transfer& t, std::string& why) {
     curl_easy_setopt(e, CURLOPT_WRITEDATA, &t);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(t.req.timeouts.connect.count()));
     if (t.req.timeouts.total.count() > 0) curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, static_cast<long>(t.req.timeouts.total.count()));
+    if (t.req.may_connect) {
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, &on_socket);
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, &t);
+        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);  // a kept one was made without asking
+        curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+        curl_easy_setopt(e, CURLOPT_PIPEWAIT, 0L);
+    }
     if (t.req.compressed) curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
     if (t.req.method == "GET") {
         curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);

@@ -44,6 +44,9 @@ struct request {
     std::size_t max_body_bytes = default_max_body_bytes;  ///< 0: unbounded, for streams whose events are bounded
     /// Offer gzip and deflate. Not for streams: some servers hold events back to compress them.
     bool compressed = false;
+    /// Asked with each numeric address before a connection is made to it; false: not there. A request that asks shares no
+    /// connection with others. Behind a proxy it is the proxy's address that is asked about. On the driving thread.
+    std::function<bool(std::string_view address)> may_connect;
 };
 
 enum class outcome {
@@ -54,6 +57,7 @@ enum class outcome {
     tls,         ///< the certificate or the handshake was refused: nothing was sent
     timed_out,   ///< connect or total
     idle,        ///< silence for longer than timeouts.idle
+    forbidden,   ///< may_connect refused every address: nothing was sent
     too_large,   ///< headers, body or expansion beyond the limits
     lost,        ///< the connection broke: the request may have been executed
     cancelled,
@@ -64,6 +68,7 @@ struct result {
     outcome what = outcome::ok;
     int status = 0;       ///< 0: no response header arrived
     std::string message;  ///< one sentence; never contains headers, bodies, or the URL beyond scheme and host
+    std::string address{}; ///< numeric, of the peer (or the proxy) a connection was made to; empty when there was none
 };
 
 /// All on the driving thread. on_done comes exactly once and last.

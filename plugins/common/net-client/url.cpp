@@ -27,9 +27,22 @@ std::optional<url_parts> parse_url(std::string_view text) {
     const std::string port = part(CURLUPART_PORT);
     p.origin = p.scheme + "://" + p.host + (port.empty() ? "" : ":" + port);
     p.port = std::stoi(part(CURLUPART_PORT, CURLU_DEFAULT_PORT));
+    p.path = part(CURLUPART_PATH);
     p.has_credentials = !part(CURLUPART_USER).empty() || !part(CURLUPART_PASSWORD).empty();
     if (p.host.size() > 2 && p.host.front() == '[') p.host = p.host.substr(1, p.host.size() - 2);
     return p;
+}
+
+std::optional<std::string> resolve_url(std::string_view base, std::string_view reference) {
+    const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> u(curl_url(), &curl_url_cleanup);
+    char* value = nullptr;
+    if (!u || !parse_url(base) || curl_url_set(u.get(), CURLUPART_URL, std::string(base).c_str(), 0) != CURLUE_OK ||
+        curl_url_set(u.get(), CURLUPART_URL, std::string(reference).c_str(), 0) != CURLUE_OK ||
+        curl_url_get(u.get(), CURLUPART_URL, &value, 0) != CURLUE_OK || !value)
+        return std::nullopt;
+    std::string out(value);
+    curl_free(value);
+    return parse_url(out) ? std::optional(std::move(out)) : std::nullopt;
 }
 
 bool is_loopback(std::string_view host) {

@@ -89,6 +89,30 @@ request post(std::string url, std::string body) {
     return r;
 }
 
+TEST(http_client, asks_before_it_connects_and_uses_no_connection_that_it_did_not_ask_about) {
+    script_server s([](const heard_request&, script_server::peer& p) { p.answer(200, "text/plain", "in"); });
+    driven d;
+    const auto plain = d.fetch(get(s.url("/")));  // leaves a connection behind
+    EXPECT_EQ(plain.r.address, "127.0.0.1");
+    std::vector<std::string> asked;
+    request r = get(s.url("/secret"));
+    r.may_connect = [&asked](std::string_view address) {
+        asked.emplace_back(address);
+        return false;
+    };
+    const auto x = d.fetch(r);
+    EXPECT_EQ(x.r.what, outcome::forbidden);
+    EXPECT_EQ(x.status, 0);
+    EXPECT_EQ(asked, std::vector<std::string>{"127.0.0.1"});
+    EXPECT_EQ(s.heard().size(), 1u);
+    r.may_connect = [](std::string_view address) { return address == "127.0.0.1"; };
+    EXPECT_EQ(d.fetch(r).body, "in");
+    r.url = "http://localhost:" + s.url().substr(s.url().rfind(':') + 1) + "/";  // a name, perhaps with an address of each kind
+    EXPECT_EQ(d.fetch(r).body, "in");
+    r.may_connect = [](std::string_view) -> bool { throw 1; };
+    EXPECT_EQ(d.fetch(r).r.what, outcome::forbidden);
+}
+
 TEST(http_client, sends_and_receives_whole_and_keeps_the_connection) {
     script_server s([](const heard_request& r, script_server::peer& p) { p.answer(200, "text/plain", r.method + r.target + r.body, "X-Back: There \r\n"); });
     driven d;

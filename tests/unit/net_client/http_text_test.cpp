@@ -56,6 +56,13 @@ TEST(url, takes_absolute_http_only) {
     EXPECT_TRUE(parse_url("https://u:p@x/")->has_credentials);
     EXPECT_EQ(parse_url("https://x/")->port, 443);
     EXPECT_EQ(parse_url("http://[::1]:1/")->host, "::1");
+    EXPECT_EQ(parse_url("https://x/a/../b%2F?c#d")->path, "/b%2F");
+    EXPECT_EQ(parse_url("https://x")->path, "/");
+    EXPECT_EQ(resolve_url("https://x/a/b?q", "c"), "https://x/a/c");
+    EXPECT_EQ(resolve_url("https://x/a/b", "/c"), "https://x/c");
+    EXPECT_EQ(resolve_url("https://x/a", "//y/c"), "https://y/c");
+    for (const char* bad : {"ftp://y/", "javascript:alert(1)", "http://a b/"}) EXPECT_FALSE(resolve_url("https://x/", bad)) << bad;
+    EXPECT_FALSE(resolve_url("x", "/c"));
 }
 
 TEST(url, knows_this_machine) {
