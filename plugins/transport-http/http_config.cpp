@@ -55,6 +55,12 @@ server_config read_server(std::string_view text) {
             c.headers.push_back({name, value.get<std::string>()});
         }
     }
+    if (const auto n = o.find("name"); n != o.end() && n->is_string()) c.name = n->get<std::string>();
+    if (c.name.empty()) c.name = c.url;
+    if (const auto a = o.find("auth"); a != o.end() && !a->is_null()) {
+        c.auth = oauth::read_auth(a->dump());
+        if (!net::find_header(c.headers, "authorization").empty()) refuse("\"headers\" must not hold \"Authorization\" beside \"auth\"");
+    }
     if (const auto t = o.find("connect_timeout_s"); t != o.end() && !t->is_null()) {
         if (!t->is_number() || t->get<double>() <= 0 || t->get<double>() > 600) refuse("\"connect_timeout_s\" has to be a number of seconds up to 600");
         c.connect_timeout = std::chrono::milliseconds(std::max(1L, static_cast<long>(t->get<double>() * 1000)));

@@ -26,7 +26,7 @@ sdk::status of_status(int http, const std::string& origin, const net::headers* h
     const std::string number = " (HTTP " + std::to_string(http) + ")";
     if (http == 401 || http == 403) {
         s.code = HF_E_AUTH;
-        s.message = origin + " refused the credentials" + number + ": set \"headers\" in this server's configuration, for example \"Authorization\".";
+        s.message = origin + " refused the credentials" + number + ": set \"auth\": {\"type\": \"oauth\"} in this server's configuration, or \"headers\", for example \"Authorization\".";
     } else if (http == 429) {
         s.code = HF_E_RATE_LIMITED;
         s.retryable = true;
@@ -72,6 +72,8 @@ net::request link::request_to_server(const char* method) const {
     r.method = method;
     r.url = server_.url;
     r.headers = server_.headers;
+    if (account_)
+        if (std::string mine = account_->authorization(); !mine.empty()) r.headers.push_back({"Authorization", std::move(mine)});
     r.timeouts.connect = server_.connect_timeout;
     r.max_body_bytes = 0;  // messages are bounded one by one
     return r;
@@ -107,6 +109,13 @@ void link::begin(const exchange_ptr& x) {
         listen_last_id_.clear();
     }
     if (!x->out.modern && x->out.method == "notifications/initialized") holding_ = true;
+    if (!account_) return post(x);
+    account_->freshen([self = shared_from_this(), x] {
+        if (!x->over && !self->closed_) self->post(x);
+    });
+}
+
+void link::post(const exchange_ptr& x) {
     net::request r = request_to_server("POST");
     r.headers.push_back({"Content-Type", "application/json"});
     r.headers.push_back({"Accept", "application/json, text/event-stream"});
@@ -120,7 +129,12 @@ void link::begin(const exchange_ptr& x) {
         add_session(r.headers);
         x->with_session = !session_.empty();
     }
-    r.body = std::move(x->text);
+    if (account_) {
+        x->sent_with = account_->authorization();
+        r.body = x->text;  // perhaps once more, with other credentials
+    } else {
+        r.body = std::move(x->text);
+    }
     transmit(x, std::move(r));
 }
 
@@ -143,6 +157,7 @@ void link::on_headers(exchange& x, int status, const net::headers& h) {
     any_answer_ = true;
     x.status = status;
     x.events = net::media_type(net::find_header(h, "content-type")) == "text/event-stream";
+    if (account_ && (status == 401 || status == 403)) x.challenge = oauth::read_challenge(h);
     if (x.out.method == "initialize")
         if (const auto id = net::find_header(h, "mcp-session-id"); visible(id)) x.session = id;
 }
@@ -197,7 +212,7 @@ void link::fail(const exchange_ptr& x, const sdk::status& why) {
 }
 
 void link::on_done(const exchange_ptr& x, const net::result& r) {
-    const bool initialized = holding_ && x->out.method == "notifications/initialized";
+    if (!x->over && wants_credentials(*x)) return authorize(x, r);
     if (!x->over) {
         if (x->status != 0 && !good(x->status)) on_refusal(x, r);
         else if (r.what != net::outcome::ok) on_loss(x, r);
@@ -209,9 +224,33 @@ void link::on_done(const exchange_ptr& x, const net::result& r) {
             fail(x, {HF_E_PROTOCOL, server_.origin + " accepted the request (HTTP " + std::to_string(x->status) + ") but sent no answer to it.", false, x->status});
         }
     }
-    if (!initialized || closed_) return;
+    settle(x);
+}
+
+void link::settle(const exchange_ptr& x) {
+    if (!holding_ || x->out.method != "notifications/initialized" || closed_) return;
     if (good(x->status) && !closing_) listen();
     release_held();
+}
+
+// A refusal for want of credentials came before anything was done; a stream that is resumed is another matter.
+bool link::wants_credentials(const exchange& x) const {
+    if (!account_ || closing_ || x.resumed || x.credential_tries >= max_credential_tries) return false;
+    return x.status == 401 || (x.status == 403 && x.challenge.error == "insufficient_scope");
+}
+
+void link::authorize(const exchange_ptr& x, const net::result& r) {
+    ++x->credential_tries;
+    x->transfer = 0;
+    account_->refused(x->sent_with, {x->challenge, oauth::reach_of(r.address)}, [self = shared_from_this(), x](const sdk::status& s) {
+        if (self->closed_) return;
+        if (s.ok() && !x->over) return self->post(x);
+        sdk::status why = s;
+        why.message = self->server_.origin + ": " + why.message;
+        why.peer_status = x->status;
+        self->fail(x, why);
+        self->settle(x);
+    });
 }
 
 void link::release_held() {
@@ -279,6 +318,13 @@ void link::abandon(const std::string& id) {
 
 // What a legacy server says of its own accord. It may offer no such stream; then there is none.
 void link::listen() {
+    if (!account_) return open_listener();
+    account_->freshen([weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->open_listener();
+    });
+}
+
+void link::open_listener() {
     if (closing_ || closed_ || listener_) return;
     auto l = listener_ = std::make_shared<listener>();
     l->sse = net::sse_parser(settings_.max_message_bytes);
@@ -286,9 +332,11 @@ void link::listen() {
     r.headers.push_back({"Accept", "text/event-stream"});
     add_session(r.headers);
     if (!listen_last_id_.empty()) r.headers.push_back({"Last-Event-ID", listen_last_id_});
+    if (account_) l->sent_with = account_->authorization();
     const auto self = shared_from_this();
     const auto on_headers = [l](int status, const net::headers& h) {
         l->status = status;
+        l->challenge = oauth::read_challenge(h);
         l->events = net::media_type(net::find_header(h, "content-type")) == "text/event-stream";
     };
     const auto on_data = [self, l](std::string_view bytes) {
@@ -301,9 +349,14 @@ void link::listen() {
         if (l->sse.retry_ms()) self->listen_wait_ = std::min(longest_asked_retry, milliseconds(*l->sse.retry_ms()));
         if (!fits) self->client_.cancel(l->transfer);
     };
-    const auto on_done = [self, l](const net::result&) {
+    const auto on_done = [self, l](const net::result& r) {
         if (self->listener_ != l) return;
         self->listener_.reset();
+        if (self->account_ && l->status == 401) {
+            return self->account_->refused(l->sent_with, {l->challenge, oauth::reach_of(r.address)}, [self](const sdk::status& s) {
+                if (s.ok()) self->listen_again(false);
+            });
+        }
         const bool none = l->status >= 300 && l->status < 500 && l->status != 408 && l->status != 429;
         if (none || (good(l->status) && !l->events)) return;  // 405 and its like: the server offers none
         self->listen_again(l->heard);

@@ -9,6 +9,7 @@
 
 #include "holdfast/transport.hpp"
 #include "net-client/sse.hpp"
+#include "oauth/account.hpp"
 #include "transport-http/http_config.hpp"
 #include "transport-http/message.hpp"
 #include "transport-http/param_headers.hpp"
@@ -17,13 +18,16 @@ namespace holdfast::transport_http {
 
 inline constexpr std::size_t max_exchanges = 1024;  ///< of one connection, waiting ones included
 inline constexpr int max_resumes = 5;               ///< of one broken stream, without a new event in between
+inline constexpr int max_credential_tries = 2;      ///< of one message, after the first
 inline constexpr std::chrono::milliseconds first_reconnect{1'000}, longest_reconnect{30'000}, longest_asked_retry{300'000};
 
 /// Owner: the client's driving thread, except where said. Everything the sink hears is said on that thread.
 class link : public std::enable_shared_from_this<link> {
   public:
-    link(net::http_client& client, server_config server, const settings& s, sdk::transport_sink sink, std::function<void()> ended)
-        : client_(client), server_(std::move(server)), settings_(s), sink_(std::move(sink)), ended_(std::move(ended)) {}
+    /// `account`: null when the server has no "auth".
+    link(net::http_client& client, server_config server, const settings& s, std::shared_ptr<oauth::account> account, sdk::transport_sink sink,
+         std::function<void()> ended)
+        : client_(client), server_(std::move(server)), settings_(s), account_(std::move(account)), sink_(std::move(sink)), ended_(std::move(ended)) {}
 
     void open();
     void deliver(std::string text, outgoing o);
@@ -47,10 +51,17 @@ class link : public std::enable_shared_from_this<link> {
         std::string body, session, last_event_id;
         net::sse_parser sse;
         int resumes = 0;
+        std::string sent_with;         // Authorization
+        oauth::challenge challenge;    // of a refusal
+        int credential_tries = 0;
     };
     using exchange_ptr = std::shared_ptr<exchange>;  // owners: exchanges_, and the callbacks of its transfer
 
     void begin(const exchange_ptr& x);
+    void post(const exchange_ptr& x);
+    bool wants_credentials(const exchange& x) const;
+    void authorize(const exchange_ptr& x, const net::result& r);
+    void settle(const exchange_ptr& x);
     void transmit(const exchange_ptr& x, net::request r);
     void on_headers(exchange& x, int status, const net::headers& h);
     void on_data(const exchange_ptr& x, std::string_view bytes);
@@ -63,6 +74,7 @@ class link : public std::enable_shared_from_this<link> {
     void fail(const exchange_ptr& x, const sdk::status& why);
     void release_held();
     void listen();
+    void open_listener();
     void listen_again(bool heard);
     void shut(const sdk::status& why);
     void quiet();
@@ -72,6 +84,7 @@ class link : public std::enable_shared_from_this<link> {
     net::http_client& client_;
     const server_config server_;
     const settings& settings_;
+    const std::shared_ptr<oauth::account> account_;  // shared with the plugin and with other connections to the server
     sdk::transport_sink sink_;
     std::function<void()> ended_;
 
@@ -87,6 +100,8 @@ class link : public std::enable_shared_from_this<link> {
         std::uint64_t transfer = 0;
         int status = 0;
         bool events = false, heard = false;
+        std::string sent_with;
+        oauth::challenge challenge;
         net::sse_parser sse;
     };
     std::shared_ptr<listener> listener_;  // second owner: the callbacks of its transfer

@@ -9,10 +9,23 @@ namespace {
 
 constexpr const char* worker_name = "http";
 constexpr net::client_limits limits{512, 4096, 65'536};
+constexpr std::size_t max_accounts = 10'000;  // as many as there may be servers; then those without a connection are forgotten
 
 class http_transport final : public sdk::transport {
   public:
-    http_transport(sdk::host& h, std::string_view text) : transport(h, text), options_(read_settings(text)), client_(limits) {}
+    http_transport(sdk::host& h, std::string_view text) : transport(h, text), options_(read_settings(text)), client_(limits) {
+        around_.client = &client_;
+        around_.file = [this] { return std::make_shared<const oauth::credential_file>(host_.config().data_dir()); };
+        around_.serve = [this](std::shared_ptr<oauth::login_page> page) {
+            host_.workers().start({.name = "login-" + std::to_string(++logins_), .restart = "temporary", .heartbeat = std::chrono::milliseconds(10'000)},
+                                  [page = std::move(page)](sdk::worker_ctl& ctl) {
+                                      page->serve([&ctl] {
+                                          ctl.beat();
+                                          return !ctl.stop_requested();
+                                      });
+                                  });
+        };
+    }
 
     void start() override {
         // Transient: after interrupt() its return is final.
@@ -22,7 +35,10 @@ class http_transport final : public sdk::transport {
     }
 
     void open(std::uint64_t conn, std::string_view config, sdk::transport_sink sink) override {
-        auto l = std::make_shared<link>(client_, read_server(config), options_, std::move(sink), [this, conn] { forget(conn); });
+        server_config server = read_server(config);
+        std::shared_ptr<oauth::account> account = account_of(server);
+        if (account && server.auth->what != oauth::purpose::connect) return errand(conn, std::move(account), server.auth->what, std::move(sink));
+        auto l = std::make_shared<link>(client_, std::move(server), options_, std::move(account), std::move(sink), [this, conn] { forget(conn); });
         std::lock_guard lock(mutex_);
         if (links_.count(conn)) throw sdk::plugin_error(HF_E_EXISTS, "the connection exists already");
         if (stopped_ || !client_.post([l] { l->open(); })) throw sdk::plugin_error(HF_E_UNAVAILABLE, "the plugin is stopped or busy");
@@ -45,6 +61,11 @@ class http_transport final : public sdk::transport {
     }
 
     void close(std::uint64_t conn, sdk::time_point deadline) override {
+        // Nobody waits for the login any more; the person may still finish it.
+        client_.post([this, conn] {
+            if (const auto it = errands_.find(conn); it != errands_.end()) it->second.closed();
+            errands_.erase(conn);
+        });
         const auto l = find(conn);
         if (!l || !l->accepting.exchange(false)) return;
         client_.post([l, deadline] { l->close(deadline); });
@@ -61,10 +82,35 @@ class http_transport final : public sdk::transport {
             rest.swap(links_);
         }
         for (auto& [conn, l] : rest) l->drop({HF_E_TRANSPORT, "the transport plugin was stopped"});
+        for (auto& [conn, sink] : errands_) sink.closed({HF_E_TRANSPORT, "the transport plugin was stopped"});
         client_.shutdown();
     }
 
   private:
+    // One account for all connections to a server, so that they renew its credentials together.
+    std::shared_ptr<oauth::account> account_of(const server_config& c) {
+        if (!c.auth) return nullptr;
+        const oauth::settings& own = c.auth->own;
+        std::lock_guard lock(mutex_);
+        known_account& k = accounts_[c.name];
+        if (!k.account || k.url != c.url || !(k.own == own)) k = {c.url, own, std::make_shared<oauth::account>(around_, c.name, c.url, c.headers, own)};
+        const auto out = k.account;
+        if (accounts_.size() > max_accounts) std::erase_if(accounts_, [](const auto& a) { return a.second.account.use_count() == 1; });
+        return out;
+    }
+    // A connection that carries no messages: it is open once a person can go on, and closed when that has ended.
+    void errand(std::uint64_t conn, std::shared_ptr<oauth::account> account, oauth::purpose what, sdk::transport_sink sink) {
+        const bool taken = client_.post([this, conn, account = std::move(account), what, sink = std::move(sink)] {
+            if (what == oauth::purpose::logout) return sink.closed(account->logout());
+            errands_.emplace(conn, sink);
+            account->login([sink](const std::string& url) { sink.opened(sdk::json_object({{"authorization_url", std::string_view(url)}})); },
+                           [this, conn, sink](const sdk::status& s) {
+                               sink.closed(s);
+                               errands_.erase(conn);
+                           });
+        });
+        if (!taken) throw sdk::plugin_error(HF_E_UNAVAILABLE, "the plugin is stopped or busy");
+    }
     std::shared_ptr<link> find(std::uint64_t conn) {
         std::lock_guard lock(mutex_);
         const auto it = links_.find(conn);
@@ -79,11 +125,21 @@ class http_transport final : public sdk::transport {
         links_.erase(it);
     }
 
+    struct known_account {
+        std::string url;
+        oauth::settings own;
+        std::shared_ptr<oauth::account> account;  // second owners: links, and what the client holds of them
+    };
+
     const settings options_;
-    net::http_client client_;
-    std::mutex mutex_;  // leaf: links_, stopped_
+    oauth::surroundings around_;
+    unsigned logins_ = 0;                                    // Owner: the driving thread
+    std::map<std::uint64_t, sdk::transport_sink> errands_;   // Owner: the driving thread; logins under way
+    std::mutex mutex_;  // leaf: links_, accounts_, stopped_
+    std::map<std::string, known_account> accounts_;          // by the server's name
     std::map<std::uint64_t, std::shared_ptr<link>> links_;  // second owners: what the client holds of them
     bool stopped_ = false;
+    net::http_client client_;  // ends before all that its callbacks refer to
 };
 
 }  // namespace
@@ -92,7 +148,7 @@ class http_transport final : public sdk::transport {
 HOLDFAST_PLUGIN(holdfast::transport_http::http_transport, R"({
   "id": "transport-http", "kind": "transport", "version": "0.1.0", "abi": [1, 1],
   "description": "MCP servers behind Streamable HTTP, with and without sessions",
-  "interfaces": ["hf.transport/1"],"needs":["hf.worker/1"],
+  "interfaces": ["hf.transport/1"],"needs":["hf.worker/1","hf.config/1"],
 "check":{"config":{"url":"${ECHO_URL}"},"unreachable":{"url":"http://127.0.0.1:9/"}},
   "settings": {"type": "object", "additionalProperties": false, "properties": {
     "max_message_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "default": 4194304,
