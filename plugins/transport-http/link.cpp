@@ -269,6 +269,10 @@ void link::on_refusal(const exchange_ptr& x, const net::result&) {
         session_.clear();
         return shut(expired);
     }
+    // Renewed, and refused again: whatever the body says, it is about the credentials.
+    if (account_ && x->status == 401)
+        return fail(x, {HF_E_AUTH, server_.origin + " does not accept the token that was granted for it" +
+                                       (x->challenge.error.empty() ? "" : " (" + x->challenge.error + ")") + ": was it granted for another audience?", false, 401});
     if (x->out.kind == message_kind::request && !x->resumed)
         if (const auto answer = error_response(x->body, x->out.id)) {
             end(x);

@@ -1,4 +1,5 @@
 // transport-http: MCP servers behind Streamable HTTP, of both eras. One supervised worker drives every connection.
+#include <array>
 #include <map>
 #include <mutex>
 
@@ -9,6 +10,8 @@ namespace {
 
 constexpr const char* worker_name = "http";
 constexpr net::client_limits limits{512, 4096, 65'536};
+constexpr std::size_t max_logins = 16;  // at a time
+std::string login_worker(std::size_t slot) { return "login-" + std::to_string(slot); }
 constexpr std::size_t max_accounts = 10'000;  // as many as there may be servers; then those without a connection are forgotten
 
 class http_transport final : public sdk::transport {
@@ -16,15 +19,7 @@ class http_transport final : public sdk::transport {
     http_transport(sdk::host& h, std::string_view text) : transport(h, text), options_(read_settings(text)), client_(limits) {
         around_.client = &client_;
         around_.file = [this] { return std::make_shared<const oauth::credential_file>(host_.config().data_dir()); };
-        around_.serve = [this](std::shared_ptr<oauth::login_page> page) {
-            host_.workers().start({.name = "login-" + std::to_string(++logins_), .restart = "temporary", .heartbeat = std::chrono::milliseconds(10'000)},
-                                  [page = std::move(page)](sdk::worker_ctl& ctl) {
-                                      page->serve([&ctl] {
-                                          ctl.beat();
-                                          return !ctl.stop_requested();
-                                      });
-                                  });
-        };
+        around_.serve = [this](std::shared_ptr<oauth::login_page> page) { serve(std::move(page)); };
     }
 
     void start() override {
@@ -74,7 +69,10 @@ class http_transport final : public sdk::transport {
     void stop() override {
         client_.interrupt();
         // A worker still inside a callback at the deadline keeps its connections: the sink's last copy closes them.
-        if (!host_.workers().stop_and_wait(worker_name, std::chrono::steady_clock::now() + std::chrono::seconds(5))) return;
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+        bool ended = host_.workers().stop_and_wait(worker_name, deadline);
+        for (std::size_t slot = 0; slot < max_logins; ++slot) ended &= host_.workers().stop_and_wait(login_worker(slot), deadline);
+        if (!ended) return;
         std::map<std::uint64_t, std::shared_ptr<link>> rest;
         {
             std::lock_guard lock(mutex_);
@@ -87,6 +85,26 @@ class http_transport final : public sdk::transport {
     }
 
   private:
+    void serve(std::shared_ptr<oauth::login_page> page) {
+        for (std::size_t tries = 0; tries < max_logins; ++tries) {
+            const std::size_t slot = ++logins_ % max_logins;
+            if (!pages_[slot].expired()) continue;
+            try {
+                host_.workers().start({.name = login_worker(slot), .restart = "temporary", .heartbeat = std::chrono::milliseconds(10'000)}, [page](sdk::worker_ctl& ctl) {
+                    page->serve([&ctl] {
+                        ctl.beat();
+                        return !ctl.stop_requested();
+                    });
+                });
+            } catch (const sdk::plugin_error& e) {
+                if (e.status().code == HF_E_EXISTS) continue;  // it has ended, but the host has not seen it yet
+                throw;
+            }
+            pages_[slot] = page;
+            return;
+        }
+        throw sdk::plugin_error(HF_E_OVERLOADED, "too many logins are under way.");
+    }
     // One account for all connections to a server, so that they renew its credentials together.
     std::shared_ptr<oauth::account> account_of(const server_config& c) {
         if (!c.auth) return nullptr;
@@ -133,7 +151,8 @@ class http_transport final : public sdk::transport {
 
     const settings options_;
     oauth::surroundings around_;
-    unsigned logins_ = 0;                                    // Owner: the driving thread
+    std::size_t logins_ = 0;                                 // Owner: the driving thread
+    std::array<std::weak_ptr<oauth::login_page>, max_logins> pages_;  // Owner: the driving thread
     std::map<std::uint64_t, sdk::transport_sink> errands_;   // Owner: the driving thread; logins under way
     std::mutex mutex_;  // leaf: links_, accounts_, stopped_
     std::map<std::string, known_account> accounts_;          // by the server's name
@@ -148,7 +167,7 @@ class http_transport final : public sdk::transport {
 HOLDFAST_PLUGIN(holdfast::transport_http::http_transport, R"({
   "id": "transport-http", "kind": "transport", "version": "0.1.0", "abi": [1, 1],
   "description": "MCP servers behind Streamable HTTP, with and without sessions",
-  "interfaces": ["hf.transport/1"],"needs":["hf.worker/1","hf.config/1"],
+  "interfaces": ["hf.transport/1"],"needs":["hf.worker/1"],
 "check":{"config":{"url":"${ECHO_URL}"},"unreachable":{"url":"http://127.0.0.1:9/"}},
   "settings": {"type": "object", "additionalProperties": false, "properties": {
     "max_message_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "default": 4194304,

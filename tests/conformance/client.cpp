@@ -1,18 +1,22 @@
 // The client of the official conformance suite, made of what the host itself is made of: client_machine and the HTTP transport
-// plugin. It connects to the server it is given, uses everything that server offers once, and leaves.
+// plugin. It connects to the server it is given, uses everything that server offers once, and leaves. Where a person would have
+// to log in, it visits the authorization URL itself and follows where that leads.
 //
 //   conformance_client [plugin.so] URL      environment: MCP_CONFORMANCE_CONTEXT (JSON), set by the suite
 //
 // 0: every request was answered; 1: it did not connect, or some were not; 2: wrong usage.
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <iostream>
 #include <mutex>
+#include <thread>
 
 #include "holdfast/ext/transport.h"
 #include "holdfast/testing/loader.hpp"
 #include "mcp/client_elicitation.hpp"
 #include "mcp/client_machine.hpp"
+#include "net-client/http_client.hpp"
 
 namespace {
 
@@ -21,7 +25,9 @@ using clock_type = std::chrono::steady_clock;
 
 constexpr seconds longest_run{25};  // the suite gives thirty
 constexpr milliseconds call_timeout{15'000};
-constexpr std::uint64_t the_connection = 1;
+constexpr int max_logins = 4;
+// Where such a document would be; the suite knows this one and asks for none.
+constexpr const char* client_document = "https://conformance-test.local/client-metadata.json";
 
 /// What the transport reports, in order, for the one thread that acts on it.
 class inbox {
@@ -46,17 +52,42 @@ class inbox {
     std::deque<item> items_;
 };
 
-error from_plugin(const hf_error* e) { return {errc::transport_lost, e ? sdk::from_error(e).message : std::string("closed")}; }
+error from_plugin(const hf_error* e) {
+    if (!e) return {errc::transport_lost, "closed"};
+    const auto s = sdk::from_error(e);
+    return {s.code == HF_E_AUTH ? errc::unauthorized : errc::transport_lost, s.message};
+}
 
-/// The transport plugin with one connection.
-class wire {
+/// The transport plugin.
+class transport {
   public:
-    wire(const std::string& plugin, const json& config, inbox& in) : in_(in), file_(plugin), instance_(file_, {.settings = "{}"}) {
+    explicit transport(const std::string& plugin) : file_(plugin), instance_(file_, {.settings = "{}"}) {
         if (const auto up = instance_.up(); !up.ok()) throw std::runtime_error(up.message);
         table_ = instance_.ext<hf_transport>(HF_EXT_TRANSPORT);
+    }
+    std::uint64_t open(const json& config, const hf_transport_sink& sink) {
+        hf_error err = sdk::empty_error();
+        const std::string text = dump(config);
+        if (table_->open(instance_.self(), ++last_, sdk::bytes(text), &sink, &err) != HF_OK) throw std::runtime_error(err.message);
+        return last_;
+    }
+    const hf_transport& table() const { return *table_; }
+    void* self() { return instance_.self(); }
+
+  private:
+    testing::plugin_file file_;
+    testing::plugin_instance instance_;
+    const hf_transport* table_ = nullptr;
+    std::uint64_t last_ = 0;
+};
+
+/// One connection.
+class wire {
+  public:
+    wire(transport& t, const json& config, inbox& in) : transport_(t) {
         hf_transport_sink sink{};
         sink.size = sizeof sink;
-        sink.ctx = &in_;
+        sink.ctx = &in;
         sink.on_open = [](void* c, hf_bytes) { at(c).put(mcp::in::opened{}); };
         sink.on_message = [](void* c, hf_bytes m) { at(c).put(mcp::in::message{std::string(sdk::view(m))}); };
         sink.on_request_failed = [](void* c, hf_bytes id, const hf_error* e) {
@@ -64,33 +95,89 @@ class wire {
         };
         sink.on_log = [](void* c, hf_str line) { at(c).put(std::string(sdk::view(line))); };
         sink.on_closed = [](void* c, const hf_error* e) { at(c).put(mcp::in::closed{from_plugin(e)}); };
-        hf_error err = sdk::empty_error();
-        const std::string text = dump(config);
-        if (table_->open(instance_.self(), the_connection, sdk::bytes(text), &sink, &err) != HF_OK) throw std::runtime_error(err.message);
+        id_ = transport_.open(config, sink);
     }
     std::optional<error> send(const std::string& text) {
         hf_error err = sdk::empty_error();
-        if (table_->send(instance_.self(), the_connection, sdk::bytes(text), &err) == HF_OK) return {};
+        if (transport_.table().send(transport_.self(), id_, sdk::bytes(text), &err) == HF_OK) return {};
         return from_plugin(&err);
     }
-    void abandon(const std::string& id) { table_->abandon(instance_.self(), the_connection, sdk::bytes(id)); }
-    void close(seconds within) { table_->close(instance_.self(), the_connection, sdk::to_ns(clock_type::now() + within)); }
+    void abandon(const std::string& id) { transport_.table().abandon(transport_.self(), id_, sdk::bytes(id)); }
+    void close(seconds within) { transport_.table().close(transport_.self(), id_, sdk::to_ns(clock_type::now() + within)); }
 
   private:
     static inbox& at(void* c) { return *static_cast<inbox*>(c); }
-    inbox& in_;
-    testing::plugin_file file_;
-    testing::plugin_instance instance_;
-    const hf_transport* table_ = nullptr;
+    transport& transport_;
+    std::uint64_t id_ = 0;
 };
+
+/// A person with a browser who agrees to everything: GET, and where that redirects to.
+class browser {
+  public:
+    browser() : thread_([this] { client_.run([] { return false; }, [] {}); }) {}
+    ~browser() {
+        client_.interrupt();
+        thread_.join();
+        client_.shutdown();
+    }
+    void visit(std::string url) {
+        for (int hops = 0; !url.empty() && hops < 3; ++hops) {
+            std::promise<std::string> next;
+            net::request r;
+            r.url = url;
+            r.timeouts.total = call_timeout;
+            client_.send(std::move(r), {[&](int status, const net::headers& h) { status_ = status, location_ = std::string(net::find_header(h, "location")); }, nullptr,
+                                        [&](const net::result& done) { next.set_value(done.what == net::outcome::ok && status_ / 100 == 3 ? location_ : std::string()); }});
+            url = next.get_future().get();
+        }
+    }
+
+  private:
+    net::http_client client_;
+    int status_ = 0;
+    std::string location_;
+    std::thread thread_;
+};
+
+/// Logs in as the host does for `holdfast server login`. Empty: done; otherwise why not.
+std::string log_in(transport& t, json config) {
+    config["auth"]["action"] = "login";
+    struct report {
+        std::promise<std::string> url, end;
+        bool told = false;
+    } r;
+    hf_transport_sink sink{};
+    sink.size = sizeof sink;
+    sink.ctx = &r;
+    sink.on_message = [](void*, hf_bytes) {};
+    sink.on_request_failed = [](void*, hf_bytes, const hf_error*) {};
+    sink.on_log = [](void*, hf_str) {};
+    sink.on_open = [](void* c, hf_bytes info) {
+        auto& r = *static_cast<report*>(c);
+        const auto parsed = parse_json(sdk::view(info));
+        r.url.set_value(parsed ? string_or(*parsed, "authorization_url") : "");
+        r.told = true;
+    };
+    sink.on_closed = [](void* c, const hf_error* e) {
+        auto& r = *static_cast<report*>(c);
+        if (!r.told) r.url.set_value("");
+        r.end.set_value(e ? sdk::from_error(e).message : "");
+    };
+    auto url = r.url.get_future(), end = r.end.get_future();
+    t.open(config, sink);
+    if (const std::string to = url.get(); !to.empty()) {
+        std::cerr << "logging in\n";
+        browser().visit(to);
+    }
+    return end.get();
+}
 
 class session {
   public:
-    session(const std::string& plugin, const std::string& url, json context)
-        : context_(std::move(context)), machine_(options()), wire_(plugin, {{"url", url}}, in_) {}
+    session(transport& t, const json& config, const json& context, int& logins)
+        : transport_(t), config_(config), context_(context), logins_(logins), machine_(options()), wire_(t, config, in_) {}
 
-    bool run() {
-        const auto end = clock_type::now() + longest_run;
+    bool run(clock_type::time_point end) {
         while (!closed_) {
             if (done() && !std::exchange(closing_, true)) wire_.close(seconds(3));
             const auto due = machine_.next_deadline();
@@ -103,6 +190,8 @@ class session {
         }
         return ready_ && failures_ == 0;
     }
+    /// It did not connect, but may now.
+    bool again() const { return again_; }
 
   private:
     static mcp::client_options options() {
@@ -117,6 +206,13 @@ class session {
         std::cerr << why << '\n';
         ++failures_;
         return false;
+    }
+    /// True when a person was missing and has logged in.
+    bool let_in(const error& why) {
+        if (why.code != errc::unauthorized || why.message.find("has to log in") == std::string::npos || ++logins_ > max_logins) return false;
+        const std::string problem = log_in(transport_, config_);
+        if (!problem.empty()) std::cerr << "not logged in: " << problem << '\n';
+        return problem.empty();
     }
     void feed(mcp::client_event e) {
         closed_ = closed_ || std::holds_alternative<mcp::in::closed>(e);
@@ -135,11 +231,13 @@ class session {
             use_all(*r->lists);
         } else if (auto* f = std::get_if<mcp::out::failed>(&action)) {
             failed_ = true;
+            again_ = let_in(f->why);
             complain("failed: " + f->why.message);
         } else if (auto* d = std::get_if<mcp::out::done>(&action)) {
             --open_;
             // An error is an answer too; what the scenarios' servers do not know is no fault of ours.
             if (d->answered) std::cerr << "request " << d->id << " was refused: " << d->answered->message << '\n';
+            else if (!d->outcome && let_in(d->outcome.error())) request(asked_[d->id].first, asked_[d->id].second);
             else if (!d->outcome) complain("request " + std::to_string(d->id) + ": " + d->outcome.error().message);
         } else if (auto* i = std::get_if<mcp::out::input>(&action)) {
             in_.put(mcp::in::answer{i->id, i->key, answer(*i)});
@@ -152,6 +250,7 @@ class session {
         ++open_;
         mcp::in::call c;
         c.id = next_++;
+        asked_[c.id] = {method, params};
         c.method = method;
         c.params = std::move(params);
         c.timeout = call_timeout;
@@ -196,11 +295,14 @@ class session {
         return mcp::with_defaults(i.params, {{"action", "accept"}, {"content", json::object()}});
     }
 
-    const json context_;
+    transport& transport_;
+    const json config_, context_;
+    int& logins_;
     inbox in_;
     mcp::client_machine machine_;
     wire wire_;
-    bool ready_ = false, failed_ = false, closing_ = false, closed_ = false;
+    std::map<mcp::call_id, std::pair<std::string, json>> asked_;
+    bool again_ = false, ready_ = false, failed_ = false, closing_ = false, closed_ = false;
     std::size_t open_ = 0, failures_ = 0;
     mcp::call_id next_ = 1;
 };
@@ -220,7 +322,16 @@ int main(int argc, char** argv) {
         return 2;
     }
     try {
-        return session(plugin, argv[argc - 1], std::move(*context)).run() ? 0 : 1;
+        json config = {{"name", "server"}, {"url", argv[argc - 1]}, {"auth", {{"type", "oauth"}, {"client_metadata_url", client_document}}}};
+        for (const char* key : {"client_id", "client_secret"})
+            if (context->contains(key)) config["auth"][key] = (*context)[key];
+        const auto end = clock_type::now() + longest_run;
+        transport t(plugin);
+        for (int logins = 0;;) {
+            session s(t, config, *context, logins);
+            if (s.run(end)) return 0;
+            if (!s.again()) return 1;
+        }
     } catch (const std::exception& e) {
         std::cerr << e.what() << '\n';
         return 1;
