@@ -325,6 +325,7 @@ int main(int argc, char** argv) {
         json config = {{"name", "server"}, {"url", argv[argc - 1]}, {"auth", {{"type", "oauth"}, {"client_metadata_url", client_document}}}};
         for (const char* key : {"client_id", "client_secret"})
             if (context->contains(key)) config["auth"][key] = (*context)[key];
+        if (string_or(*context, "name") == "auth/client-credentials-basic") config["auth"]["grant"] = "client_credentials";
         const auto end = clock_type::now() + longest_run;
         transport t(plugin);
         for (int logins = 0;;) {
