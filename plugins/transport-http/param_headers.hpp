@@ -13,7 +13,7 @@ namespace holdfast::transport_http {
 /// Owner: one link.
 class param_headers {
   public:
-    static constexpr std::size_t max_tools = 2'000, max_per_tool = 32;
+    static constexpr std::size_t max_tools = 2'000, max_per_tool = 64;
 
     /// An answer to tools/list. What it says of a tool replaces what was known of it.
     void learn(std::string_view answer);
