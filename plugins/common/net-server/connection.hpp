@@ -1,5 +1,5 @@
 #pragma once
-// Private to the two .cpp files that see Beast: what connections share.
+// Private to the .cpp files that see Beast: what connections share.
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -99,6 +99,9 @@ inline void connection::delist() {
     core_->registry_.erase(this);
 }
 inline connection::~connection() { delist(); }
+
+/// Serves an accepted socket, or turns it away because there are too many. http_connection.cpp
+void start_http(std::shared_ptr<core> c, tcp::socket&& socket, std::string peer, bool turned_away);
 
 /// Takes over a connection whose upgrade request was accepted by the handler. websocket_connection.cpp
 void start_websocket(std::shared_ptr<core> c, beast::tcp_stream&& stream, beast::http::request<beast::http::string_body>&& request,

@@ -20,10 +20,11 @@ struct server_limits {
     std::size_t body_bytes = 4 * 1024 * 1024;    ///< more: 413
     std::size_t message_bytes = 1024 * 1024;     ///< WebSocket message; more: closed with 1009
     std::size_t queue_bytes = 256 * 1024;        ///< output of one WebSocket client waiting to be written; see websocket::send
-    std::size_t reply_queue_bytes = 8 * 1024 * 1024;  ///< answers may exceed queue_bytes up to here, then the client is cut
+    std::size_t reply_queue_bytes = 8 * 1024 * 1024;  ///< answers may exceed queue_bytes up to here, then the client is cut; of a stream, what waits
     std::chrono::milliseconds header_time{5'000};     ///< from the first byte (or from connecting) to the end of the headers
     std::chrono::milliseconds body_time{60'000};
     std::chrono::milliseconds idle_time{75'000};       ///< keep-alive connections without a request
+    std::chrono::milliseconds comment_time{15'000};    ///< a stream on which nothing was sent for so long gets an SSE comment
     std::chrono::milliseconds stuck_time{10'000};      ///< a reader that takes nothing for so long is cut
     std::chrono::milliseconds ping_time{60'000};       ///< silent WebSocket peers are pinged at half of it and cut at it
 };

@@ -39,7 +39,16 @@ responder::~responder() {
 }
 
 void responder::operator()(http_response response) {
-    if (auto sink = std::exchange(sink_, nullptr)) sink(std::move(response));
+    if (auto sink = std::exchange(sink_, nullptr)) sink->answer(std::move(response));
+}
+
+std::shared_ptr<response_stream> responder::stream(http_response head, bool endless) {
+    auto sink = std::exchange(sink_, nullptr);
+    return sink ? sink->stream(std::move(head), endless) : nullptr;
+}
+
+void responder::on_gone(std::function<void()> f) {
+    if (sink_) sink_->on_gone(std::move(f));
 }
 
 }  // namespace holdfast::web

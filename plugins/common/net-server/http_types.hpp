@@ -38,18 +38,42 @@ struct http_response {
     static http_response failure(int status, std::string_view code, std::string_view message, std::int64_t retry_after_ms = 0);
 };
 
+/// A body that is sent in pieces, such as server-sent events. [any thread] Dropped without end(): the connection is cut, so that the
+/// client does not take a part for the whole.
+class response_stream {
+  public:
+    virtual ~response_stream() = default;
+    /// Queues bytes of the body. False: the client is gone, or was cut because it does not read; write no more.
+    virtual bool write(std::string_view bytes) = 0;
+    virtual void end() = 0;
+};
+
+/// Where an answer goes. Each function: [any thread]
+class answer_sink {
+  public:
+    virtual ~answer_sink() = default;
+    virtual void answer(http_response response) = 0;
+    virtual std::shared_ptr<response_stream> stream(http_response head, bool endless) = 0;
+    virtual void on_gone(std::function<void()> f) = 0;
+};
+
 /// Answers one request. Move-only, callable from any thread, at most once; a responder that is dropped answers 500.
 class responder {
   public:
-    using sink = std::function<void(http_response)>;
-    explicit responder(sink s) : sink_(std::move(s)) {}
-    responder(responder&& o) noexcept : sink_(std::exchange(o.sink_, nullptr)) {}
+    explicit responder(std::shared_ptr<answer_sink> s) : sink_(std::move(s)) {}
+    responder(responder&& o) noexcept = default;
     responder& operator=(responder&&) = delete;
     ~responder();
     void operator()(http_response response);
+    /// Instead of an answer: `head` (its body is not used) and then what the stream is given. endless: has no end of its own, so it is
+    /// ended when the server gives its clients away or stops; others are waited for.
+    std::shared_ptr<response_stream> stream(http_response head, bool endless = false);
+    /// `f` is called once if the client goes away, is cut or loses the server before its answer is complete. [server thread] Must not block.
+    /// A client that closes only its sending half counts as gone. [within on_request]
+    void on_gone(std::function<void()> f);
 
   private:
-    sink sink_;
+    std::shared_ptr<answer_sink> sink_;  // shared with the connection
 };
 
 }  // namespace holdfast::web

@@ -102,6 +102,18 @@ class raw_client {
     }
     std::optional<raw_response> ask(std::string_view request) { return send(request) ? read_response() : std::nullopt; }
 
+    /// The next piece of a chunked body, "" at its end; nullopt when the connection ends before it is whole.
+    std::optional<std::string> read_chunk() {
+        std::size_t end;
+        while ((end = in_.find("\r\n")) == std::string::npos)
+            if (!fill()) return std::nullopt;
+        const std::size_t length = std::stoul(in_.substr(0, end), nullptr, 16);
+        if (!need(end + 2 + length + 2)) return std::nullopt;
+        std::string piece = in_.substr(end + 2, length);
+        in_.erase(0, end + 2 + length + 2);
+        return piece;
+    }
+
     /// True when the peer closes (or resets) within the patience; drops what still arrives.
     bool closed_by_peer() {
         while (fill()) in_.clear();
