@@ -62,7 +62,8 @@ std::optional<refusal> check_forgery(const web::http_request& request, proof how
         if (how == proof::cookie && !reading && site != "same-origin" && !has_origin)
             return refusal{403, "forbidden", "a request made with the login cookie must say where it comes from: send an Origin header, or use a bearer token"};
     }
-    if (!reading && !websocket && (!request.body.empty() || how != proof::token) && !web::is_json_type(request.header("content-type")))
+    // A form of another site can send a POST, and nothing else that changes something.
+    if (!reading && !websocket && (!request.body.empty() || (how != proof::token && request.method == "POST")) && !web::is_json_type(request.header("content-type")))
         return refusal{415, "invalid_argument", "send the body as application/json"};
     return std::nullopt;
 }

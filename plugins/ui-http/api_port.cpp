@@ -2,7 +2,8 @@
 
 namespace holdfast::ui_http {
 
-void api_port::call(std::string_view method, std::string_view params_json, const person& who, std::function<void(api_result)> done) {
+std::uint64_t api_port::call(std::string_view method, std::string_view params_json, const person& who, std::function<void(api_result)> done,
+                             std::function<void(std::string_view)> on_chunk) {
     bool refused = false;
     {
         const std::lock_guard lock(calls_->mutex);
@@ -12,11 +13,12 @@ void api_port::call(std::string_view method, std::string_view params_json, const
     if (refused) {
         api_result r;
         r.error = {"unavailable", "this user interface is stopping; connect again", 1000};
-        return done(std::move(r));
+        return done(std::move(r)), 0;
     }
     const std::string identity = who.identity_json();
     sdk::api_options options;
     options.identity_json = identity;
+    options.on_chunk = std::move(on_chunk);
     struct note {  // the id is known only after call() returned, and the completion may come first
         std::uint64_t id = 0;
         bool finished = false;
@@ -41,9 +43,10 @@ void api_port::call(std::string_view method, std::string_view params_json, const
             done(std::move(r));
         }, std::move(options));
     const std::lock_guard lock(calls_->mutex);
-    if (n->finished) return;
+    if (n->finished) return 0;
     n->id = id;
     calls_->ids.insert(id);
+    return id;
 }
 
 person api_port::authenticate(std::string_view token) const {

@@ -28,7 +28,10 @@ class api_port {
     explicit api_port(const sdk::api& api) : api_(api), calls_(std::make_shared<calls>()) {}
 
     /// `done` runs exactly once, on any thread, perhaps before this returns; after close() at once, with `unavailable`.
-    void call(std::string_view method, std::string_view params_json, const person& who, std::function<void(api_result)> done);
+    /// on_chunk: takes the pieces of a method that streams. The returned id names the call in cancel(); 0: it is over.
+    std::uint64_t call(std::string_view method, std::string_view params_json, const person& who, std::function<void(api_result)> done,
+                       std::function<void(std::string_view)> on_chunk = {});
+    void cancel(std::uint64_t id) const { api_.cancel(id); }
     /// Throws sdk::plugin_error.
     std::string describe() const { return api_.describe(); }
     person authenticate(std::string_view token) const;

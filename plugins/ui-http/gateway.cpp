@@ -1,5 +1,6 @@
 #include "ui-http/gateway.hpp"
 
+#include "ui-http/mcp_exchange.hpp"
 #include "ui-http/omni.hpp"
 
 namespace holdfast::ui_http {
@@ -75,6 +76,7 @@ gateway::gateway(sdk::host& host, const settings& s)
       settings_(s),
       assets_(load_assets()),
       api_(std::make_shared<api_port>(host.api())),
+      mcp_(api_, settings_.mcp),
       message_rate_(s.message_rate, message_burst * s.message_rate),
       exchange_rate_(exchanges_per_second, exchange_burst),
       grace_(stop_grace) {}
@@ -191,6 +193,7 @@ bool gateway::still_allowed(const caller& c, bool used) {
 }
 
 void gateway::on_request(http_request request, web::responder respond) {
+    if (mcp_.serves(request.path)) return mcp_request(std::move(request), std::move(respond));
     auto once = std::make_shared<web::responder>(std::move(respond));
     const reply_fn reply = [once, cors = cors_origin(request)](http_response r) { (*once)(dressed(std::move(r), cors)); };
 
@@ -218,6 +221,26 @@ void gateway::on_request(http_request request, web::responder respond) {
     }
     if (const auto no = check_forgery(request, who->how, false)) return reply(refuse(*no));
     route(request, *who, reply);
+}
+
+void gateway::mcp_request(http_request request, web::responder respond) {
+    const std::string cors = cors_origin(request);
+    const auto no = [&](int status, std::string_view why) { respond(mcp_endpoint::refusal(status, why, cors)); };
+    if (const auto r = check_host(request, settings_)) return no(r->status, r->message);
+    if (const auto r = check_origin(request, settings_)) return no(r->status, r->message);
+    if (request.method == "OPTIONS") {
+        http_response r = mcp_endpoint::preflight();
+        allow_origin(r, cors);
+        return respond(std::move(r));
+    }
+    const auto who = identify(request);
+    if (!who) {
+        http_response r = mcp_endpoint::refusal(401, "send the host's token as \"Authorization: Bearer …\"", cors);
+        r.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"holdfast\"");
+        return respond(std::move(r));
+    }
+    if (const auto r = check_forgery(request, who->how, false)) return no(r->status, r->message);
+    mcp_.on_request(std::move(request), std::move(respond), who->who, cors);
 }
 
 void gateway::exchange(const http_request& request, reply_fn reply) {
@@ -265,8 +288,6 @@ void gateway::route(const http_request& request, const caller& c, reply_fn reply
         if (c.how == proof::cookie) logins_.close(c.secret);
         return reply(ok_json("{}"));
     }
-    if (path == "/mcp" || begins_with(path, "/mcp/"))
-        return reply(http_response::failure(501, "not_found", "the gateway is not built yet; MCP servers are reached through /api/v1/mcp/tools/call"));
     if (path == "/ws") {
         http_response r = http_response::failure(426, "invalid_argument", "this path is a WebSocket");
         r.headers.emplace_back("Upgrade", "websocket");
@@ -337,7 +358,7 @@ void gateway::omni_path(const http_request& request, const caller& c, reply_fn r
     const bool get = request.method == "GET" || request.method == "HEAD";
     if (what == "servers" || what == "capabilities") {
         if (!get) return reply(no_method("GET"));
-        return api_->call("server.list", "{}", c.who, [api = api_, what, who = c.who, reply = std::move(reply)](api_result list) {
+        api_->call("server.list", "{}", c.who, [api = api_, what, who = c.who, reply = std::move(reply)](api_result list) {
             if (!list.ok) return reply(list.error.to_response());
             const json rows = parse_json(list.json_text).value_or(json());
             if (what == "servers") return reply(ok_json(dump(omni::servers(rows))));
@@ -346,6 +367,7 @@ void gateway::omni_path(const http_request& request, const caller& c, reply_fn r
                 reply(ok_json(dump(omni::capabilities(rows, parse_json(tools.json_text).value_or(json())))));
             });
         });
+        return;
     }
     if (what == "call") {
         if (request.method != "POST") return reply(no_method("POST"));
@@ -353,10 +375,11 @@ void gateway::omni_path(const http_request& request, const caller& c, reply_fn r
         const auto body = body_object(request, why);
         const json params = body ? omni::call_params(*body, why) : json();
         if (params.is_null()) return reply(http_response::failure(400, "invalid_argument", why));
-        return api_->call("tool.call", dump(params), c.who, [params, reply = std::move(reply)](api_result r) {
+        api_->call("tool.call", dump(params), c.who, [params, reply = std::move(reply)](api_result r) {
             if (!r.ok) return reply(r.error.to_response());
             reply(ok_json(dump(omni::call_answer(params, parse_json(r.json_text).value_or(json())))));
         });
+        return;
     }
     reply(http_response::failure(404, "not_found", "known here: GET servers, GET capabilities, POST call"));
 }

@@ -12,6 +12,7 @@
 #include "ui-http/api_port.hpp"
 #include "ui-http/assets.hpp"
 #include "ui-http/logins.hpp"
+#include "ui-http/mcp_endpoint.hpp"
 #include "ui-http/settings.hpp"
 #include "ui-http/ws_client.hpp"
 
@@ -51,6 +52,7 @@ class gateway final : public web::http_handler {
     void route(const web::http_request& request, const caller& c, reply_fn reply);
     void route_api(const web::http_request& request, const caller& c, reply_fn reply);
     void omni_path(const web::http_request& request, const caller& c, reply_fn reply);
+    void mcp_request(web::http_request request, web::responder respond);
     void exchange(const web::http_request& request, reply_fn reply);
     void forward(std::string_view method, const json& params, const caller& c, reply_fn reply);
     std::string cors_origin(const web::http_request& request) const;
@@ -61,6 +63,7 @@ class gateway final : public web::http_handler {
     const settings settings_;
     const std::map<std::string, web::static_file, std::less<>> assets_;
     const std::shared_ptr<api_port> api_;  // shared with completions that outlive a stop
+    mcp_endpoint mcp_;
     ui_http::logins logins_;
     std::shared_ptr<ws_services> services_;  // shared with the clients
     std::shared_ptr<web::http_server> server_;  // set by listen, reset by the destructor only

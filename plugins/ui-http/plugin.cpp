@@ -53,6 +53,10 @@ HOLDFAST_PLUGIN(holdfast::ui_http::ui_http_plugin, R"json({
       "allowed_hosts": {"type": "array", "items": {"type": "string"}, "description": "host names this server is reached by, e.g. through a proxy"},
       "max_connections": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 1000},
       "message_rate": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 10, "description": "WebSocket messages a second of one user, all tabs together; four times as many at once"},
+      "mcp": {"type": "object", "additionalProperties": false, "description": "the MCP endpoint (Streamable HTTP, every protocol version)", "properties": {
+        "enabled": {"type": "boolean", "default": true},
+        "path": {"type": "string", "default": "/mcp"},
+        "rate": {"type": "integer", "minimum": 0, "maximum": 1000000, "default": 0, "description": "requests a second of one user, four times as many at once; 0: no limit"}}},
       "threads": {"type": "integer", "minimum": 1, "maximum": 16, "default": 2}
     }
   }

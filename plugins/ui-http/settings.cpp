@@ -1,5 +1,7 @@
 #include "ui-http/settings.hpp"
 
+#include <algorithm>
+
 #include "holdfast/status.hpp"
 #include "ui-http/json_text.hpp"
 
@@ -54,6 +56,14 @@ settings read_settings(std::string_view json_text) {
     s.max_connections = static_cast<std::size_t>(number("max_connections", 1000, 1, 100'000));
     s.message_rate = static_cast<int>(number("message_rate", 10, 1, 100'000));
     s.threads = static_cast<int>(number("threads", 2, 1, 16));
+    const json& mcp = member(*parsed, "mcp");
+    if (const json& enabled = member(mcp, "enabled"); enabled.is_boolean()) s.mcp.enabled = enabled.get<bool>();
+    s.mcp.path = string_or(mcp, "path", s.mcp.path);
+    if (s.mcp.path.size() < 2 || s.mcp.path.front() != '/' || s.mcp.path.find_first_of("?# ") != std::string::npos)
+        wrong("mcp.path: expected a path such as \"/mcp\", found \"" + s.mcp.path + "\"");
+    for (const char* taken : {"/api/", "/auth/", "/ws"})
+        if (s.mcp.path.rfind(taken, 0) == 0) wrong("mcp.path: \"" + s.mcp.path + "\" belongs to the API; choose another path");
+    if (const json& rate = member(mcp, "rate"); rate.is_number_integer()) s.mcp.rate = static_cast<int>(std::clamp<std::int64_t>(rate.get<std::int64_t>(), 0, 1'000'000));
     return s;
 }
 

@@ -8,6 +8,12 @@
 
 namespace holdfast::ui_http {
 
+struct mcp_settings {
+    bool enabled = true;
+    std::string path = "/mcp";
+    int rate = 0;  ///< requests a second of one user, four times that at once; 0: no limit but those on connections and calls
+};
+
 struct settings {
     web::listen_address listen{"127.0.0.1", 7777};
     bool token_auth = true;                    ///< false: "none", loopback only
@@ -16,6 +22,8 @@ struct settings {
     std::size_t max_connections = 1000;
     int threads = 2;
     int message_rate = 10;                     ///< WebSocket messages a second of one user, all tabs together; four times that at once
+
+    mcp_settings mcp;
 
     bool loopback() const { return web::is_loopback_host(listen.host); }
 };

@@ -32,6 +32,7 @@ class scripted_host {
         json params, identity;
         answer done;
         failure fail;
+        std::function<void(std::string_view)> chunk;  ///< empty: the caller takes no pieces
     };
     using script = std::function<void(call)>;
 
@@ -126,6 +127,15 @@ class scripted_host {
         const std::lock_guard lock(calls_mutex_);
         return calls_[method];
     }
+    /// Until `method` was called `n` times, or something was cancelled so often.
+    bool was_called(const std::string& method, std::size_t n = 1) {
+        std::unique_lock lock(calls_mutex_);
+        return calls_changed_.wait_for(lock, raw_client::patience, [&] { return calls_[method].size() >= n; });
+    }
+    bool was_cancelled(int n = 1) {
+        std::unique_lock lock(calls_mutex_);
+        return calls_changed_.wait_for(lock, raw_client::patience, [&] { return cancelled_ >= n; });
+    }
 
   private:
     struct subscription {
@@ -171,10 +181,15 @@ class scripted_host {
             sdk::fill(&e, code, error.value("message", "failed"));
             kept.on_done(kept.ctx, kept.id, &e, sdk::bytes(error.dump()));
         };
+        if (kept.on_chunk)
+            out.chunk = [kept, once](std::string_view piece) {
+                if (!*once) kept.on_chunk(kept.ctx, kept.id, sdk::bytes(piece));
+            };
         {
             const std::lock_guard lock(host.calls_mutex_);
             host.cancels_[kept.id] = out.fail;
             host.calls_[out.method].push_back({{"params", out.params}, {"identity", out.identity}});
+            host.calls_changed_.notify_all();
         }
         const auto found = host.scripts_.find(out.method);
         if (found == host.scripts_.end()) out.fail(HF_E_NOT_FOUND, {{"code", "not_found"}, {"message", "no method " + out.method}});
@@ -186,6 +201,8 @@ class scripted_host {
         {
             const std::lock_guard lock(at(ctx).calls_mutex_);
             f = at(ctx).cancels_[id];
+            ++at(ctx).cancelled_;
+            at(ctx).calls_changed_.notify_all();
         }
         if (f) f(HF_E_CANCELLED, {{"code", "cancelled"}, {"message", "the caller cancelled it"}});
     }
@@ -253,6 +270,8 @@ class scripted_host {
     const hf_ui* ui_ = nullptr;
     std::map<std::string, script> scripts_;
     std::mutex calls_mutex_;
+    std::condition_variable calls_changed_;
+    int cancelled_ = 0;
     std::map<std::string, std::vector<json>> calls_;
     std::map<std::uint64_t, failure> cancels_;
     std::mutex mutex_;  // events
