@@ -91,6 +91,7 @@ struct client_machine::impl {
     std::deque<std::uint64_t> forgotten;  ///< bounded; in order
     std::uint32_t violations_in_row = 0;
     steady_time last_now{};  ///< of the event being handled
+    std::uint64_t on_stream_of = 0;  ///< the request on whose stream the message being handled came; 0: the transport has no such streams
 
     // connect
     bool hinted = false;
@@ -117,7 +118,8 @@ struct client_machine::impl {
     std::uint64_t next_key = 1;
 
     // client_machine.cpp
-    void on_message(const std::string& text, steady_time now, actions& out);
+    void on_message(std::string_view whole, steady_time now, actions& out);
+    void on_text(std::string_view text, steady_time now, actions& out);
     void on_rpc(rpc_message message, steady_time now, actions& out);
     bool speaks_batches() const;
     void on_response(rpc_response r, steady_time now, actions& out);
@@ -200,6 +202,7 @@ struct client_machine::impl {
     void on_notification(rpc_notification& n, steady_time now, actions& out);
     void on_progress(const json& params, steady_time now, actions& out);
     void on_server_cancel(const json& params, steady_time now, actions& out);
+    call_state* call_of_stream();
     call_state* call_for_input();
     call_state* call_for_log();
 };

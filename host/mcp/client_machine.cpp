@@ -1,5 +1,7 @@
 #include "mcp/client_machine.hpp"
 
+#include <charconv>
+
 #include "mcp/client_impl.hpp"
 
 namespace holdfast::mcp {
@@ -59,9 +61,30 @@ void client_machine::on(client_event event, steady_time now, std::vector<client_
     }
 }
 
-void client_machine::impl::on_message(const std::string& text, steady_time now, actions& out) {
+namespace {
+
+/// Takes "<request id>\n" from the front. Ours are numbers; a message begins with a bracket, so there is no doubt.
+std::string_view cut_stream(std::string_view text, std::uint64_t& request) {
+    const char* const end = text.data() + text.size();
+    const auto [after, wrong] = std::from_chars(text.data(), end, request);
+    if (wrong != std::errc() || after == end || *after != '\n') {
+        request = 0;
+        return text;
+    }
+    return text.substr(static_cast<std::size_t>(after - text.data()) + 1);
+}
+
+}  // namespace
+
+void client_machine::impl::on_message(std::string_view whole, steady_time now, actions& out) {
     if (at == phase::idle) return;
     ++counters.received;
+    on_stream_of = 0;
+    on_text(cut_stream(whole, on_stream_of), now, out);
+    on_stream_of = 0;
+}
+
+void client_machine::impl::on_text(std::string_view text, steady_time now, actions& out) {
     if (speaks_batches() && !text.empty() && text.front() == '[' && text.size() <= max_message_bytes) {
         auto batch = parse_json(text);
         if (!batch) return violation(counters.garbage, batch.error().message, out);
@@ -73,7 +96,7 @@ void client_machine::impl::on_message(const std::string& text, steady_time now, 
         }
         return;
     }
-    auto message = decode(std::string_view(text));
+    auto message = decode(text);
     if (!message) return violation(counters.garbage, message.error().message + " — " + quote(text), out);
     on_rpc(std::move(*message), now, out);
 }

@@ -58,7 +58,7 @@ using call_id = std::uint64_t;  ///< chosen by the shell, never reused
 
 namespace in {
 struct opened {};
-struct message { std::string text; };
+struct message { std::string text; };  ///< maybe after "<request id>\n": it came on that request's stream
 struct request_failed { std::string request_id; error why; int peer_status = 0; };  ///< id as JSON text
 struct send_failed { std::string request_id; error why; };                          ///< the transport refused it: not sent
 struct closed { error why; };

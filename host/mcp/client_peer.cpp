@@ -3,9 +3,18 @@
 
 namespace holdfast::mcp {
 
-/// A legacy server does not say which call its question belongs to. With one session calling it is that session's newest
-/// call; with several nobody can tell, and a question shown to the wrong person would be a leak.
+client_machine::impl::call_state* client_machine::impl::call_of_stream() {
+    const auto w = pending.find(on_stream_of);
+    if (w == pending.end() || w->second.what != purpose::call) return nullptr;
+    const auto c = calls.find(w->second.subject);
+    return c == calls.end() ? nullptr : &c->second;
+}
+
+/// A legacy server does not say which call its question belongs to, unless the transport has a stream for each request.
+/// Without one and with one session calling it is that session's newest call; with several nobody can tell, and a question
+/// shown to the wrong person would be a leak.
 client_machine::impl::call_state* client_machine::impl::call_for_input() {
+    if (call_state* c = call_of_stream()) return c->request.accepts_input ? c : nullptr;
     call_state* newest = nullptr;
     for (auto& [id, c] : calls) {
         if (!c.request.accepts_input) continue;

@@ -137,9 +137,9 @@ void client_machine::impl::on_updated(const json& params, steady_time now, actio
     out.push_back(out::notice{"notifications/resources/updated", std::move(told)});
 }
 
-/// A log message does not say which call it is about. With one session calling it is that session's newest call; with
-/// several nobody can tell, and what is logged for one person is not for another.
+/// As call_for_input: what is logged for one person is not for another.
 client_machine::impl::call_state* client_machine::impl::call_for_log() {
+    if (call_state* c = call_of_stream()) return c->request.log_level.empty() ? nullptr : c;
     call_state* newest = nullptr;
     for (auto& [id, c] : calls) {
         if (c.request.log_level.empty()) continue;

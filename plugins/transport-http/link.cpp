@@ -194,6 +194,8 @@ void link::hear(const exchange_ptr& x, const std::string& text, bool whole) {
     }
     if (answer && x->out.method == "tools/list" && x->out.modern) params_.learn(text);
     if (answer) end(x);
+    // What a server asks or tells before its answer is about the request whose stream it is on.
+    if (!in.response && x->out.kind == message_kind::request) return sink_.message_of(x->out.id, text);
     sink_.message(text);
 }
 

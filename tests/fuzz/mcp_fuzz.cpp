@@ -1,5 +1,5 @@
 // The client's side of the protocol against a server that says anything at any time. An input is a script, one step a line:
-//   m…  the server says this; '$' stands for the id of the newest request, '^' of the oldest that waits, '~' for the subscription's
+//   m…  the server says this; '$' stands for the id of the newest request, '^' of the oldest that waits, '~' for the subscription's, '`' for a line feed
 //   t…  so many milliseconds pass    c r p  a call, a read, a probe begins    a  the oldest question is answered: the rest of the line
 //   x   the oldest call is cancelled  l n  the newest request is lost, refused by the transport   w…  this resource is watched
 //   f   all lists are wanted          q    the connection ends
@@ -80,6 +80,7 @@ struct play {
             if (c == '$') out += newest;
             else if (c == '^') out += waiting.empty() ? newest : waiting.front();
             else if (c == '~') out += subscription;
+            else if (c == '`') out += '\n';
             else out += c;
         }
         return out;

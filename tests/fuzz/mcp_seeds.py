@@ -18,7 +18,8 @@ legacy = [no(-32601), ok({"protocolVersion": "2025-11-25", "capabilities": caps}
     ok({"tools": [tool]}, "3"), ok({"resources": []}, "4"), ok({"resourceTemplates": []}, "5")])]]
 talks = {
     "modern": ["0", *modern, note("subscriptions/acknowledged", _meta=meta), "c", note("progress", progressToken="$", progress=1),
-               note("message", level="info", data="x"), ok({"content": [], "resultType": "complete"}), note("tools/list_changed", _meta=meta), "t2000", "p", ok({})],
+               note("message", level="info", data="x"), ok({"content": [], "resultType": "complete"}), note("tools/list_changed", _meta=meta), "t2000", "p", ok({}), "c",
+               "m$`" + note("message", level="error", data=1)[1:]],
     "input": ["0", *modern, "c", ok({"resultType": "input_required", "inputRequests": {"k": form, "l": {"method": "roots/list"}}, "requestState": "s"}),
               'a{"action":"accept"}', 'a{"roots":[]}', ok({"content": []}), "c", ok({"resultType": "input_required", "requestState": "s"}), "x"],
     "reads": ["4", *modern, "r", ok({"contents": [], "ttlMs": 1000, "cacheScope": "public"}), "r", "t500", note("resources/updated", uri="a:1", _meta=meta), "r", "wb:2", "l"],

@@ -31,7 +31,7 @@ class connection {
         sink.size = sizeof sink;
         sink.ctx = this;
         sink.on_open = [](void* c, hf_bytes) { at(c).note([](connection& me) { ++me.opened; }); };
-        sink.on_message = [](void* c, hf_bytes m) { at(c).note([&](connection& me) { me.messages.push_back(json::parse(sdk::view(m))); }); };
+        sink.on_message = [](void* c, hf_bytes m) { at(c).note([&](connection& me) { me.take(sdk::view(m)); }); };
         sink.on_request_failed = [](void* c, hf_bytes id, const hf_error* e) {
             at(c).note([&](connection& me) { me.failed[std::string(sdk::view(id))] = sdk::from_error(e); });
         };
@@ -78,10 +78,16 @@ class connection {
     int opened = 0, closed = 0;
     sdk::status why;
     std::vector<json> messages;
+    std::vector<std::string> streams;  ///< of each: the request on whose stream it came, if that was said
     std::map<std::string, sdk::status> failed;
     std::vector<std::string> lines;
 
   private:
+    void take(std::string_view text) {
+        const auto end = text.front() == '{' ? std::string_view::npos : text.find('\n');
+        streams.emplace_back(end == std::string_view::npos ? std::string_view() : text.substr(0, end));
+        messages.push_back(json::parse(end == std::string_view::npos ? text : text.substr(end + 1)));
+    }
     static connection& at(void* c) { return *static_cast<connection*>(c); }
     template <class F>
     void note(F f) {
@@ -178,6 +184,8 @@ TEST(http_transport, a_stream_gives_notifications_then_the_answer) {
     ASSERT_TRUE(c.close());
     ASSERT_EQ(c.messages.size(), 2u);
     EXPECT_EQ(c.messages[0]["method"], "notifications/progress");
+    EXPECT_EQ(c.streams[0], c.messages[1]["id"].dump()) << "it is about the request on whose stream it came";
+    EXPECT_EQ(c.streams[1], "") << "an answer names its request itself";
 }
 
 TEST(http_transport, error_bodies_are_answers_so_that_the_era_can_be_told) {
@@ -275,6 +283,7 @@ TEST(http_transport, listens_to_a_legacy_server_and_reconnects_where_it_left_off
     handshake(c);
     ASSERT_TRUE(c.wait_messages(3));
     EXPECT_EQ(c.messages[1]["method"], "roots/list");
+    EXPECT_EQ(c.streams[1], "") << "the listening stream is no request's";
     EXPECT_EQ(c.messages[2]["params"]["after"], "e-7");
     EXPECT_TRUE(c.close());
 }

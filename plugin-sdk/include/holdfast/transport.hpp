@@ -2,6 +2,7 @@
 // A transport of JSON-RPC messages (hf.transport/1) in C++.
 #include <atomic>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "holdfast/ext/transport.h"
@@ -23,6 +24,8 @@ class transport_sink {
     void message(std::string_view json_rpc) const {
         if (live()) state_->raw.on_message(state_->raw.ctx, bytes(json_rpc));
     }
+    /// One that came on the stream of that request (Streamable HTTP): the host then knows which call it is about.
+    void message_of(std::string_view request_id_json, std::string_view json_rpc) const { message(std::string(request_id_json).append(1, '\n').append(json_rpc)); }
     void request_failed(std::string_view request_id_json, const status& s) const {
         if (!live()) return;
         hf_error err = empty_error();

@@ -221,6 +221,51 @@ TEST(logging, a_message_belongs_to_the_newest_call_of_the_only_session_that_want
         EXPECT_EQ(s.logs()->call, 0u) << "nobody can tell whose it is";
     }
 }
+TEST(streams, a_message_on_a_requests_stream_belongs_to_that_call_whoever_else_calls) {
+    for (const bool modern : {false, true}) {
+        logging s(modern);
+        s.calls(1, "s1", "debug");
+        s.calls(2, "s2", "debug");
+        s.calls(3, "s3", "");
+        const std::string first = dump(s.expect("tools/call")["id"]), second = dump(s.expect("tools/call")["id"]), third = dump(s.expect("tools/call")["id"]);
+        const auto logs = [&](const std::string& stream) {
+            s.on(in::message{stream + R"({"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}})"});
+            return s.find<out::message>() ? std::optional(s.find<out::message>()->call) : std::nullopt;
+        };
+        EXPECT_EQ(logs(first + "\n"), 1u);
+        EXPECT_EQ(logs(second + "\n"), 2u);
+        EXPECT_EQ(logs(""), 0u);
+        EXPECT_EQ(logs(third + "\n"), 0u) << "it asked for none";
+        EXPECT_EQ(logs("999\n"), 0u) << "no request of ours";
+        EXPECT_EQ(logs("1 "), std::nullopt) << "no message";
+        EXPECT_EQ(logs("99999999999999999999999\n"), std::nullopt);
+        EXPECT_EQ(s.machine.counters().garbage, 2u);
+    }
+}
+TEST(streams, a_legacy_servers_question_on_a_requests_stream_goes_to_that_caller) {
+    script s;
+    s.become_legacy();
+    s.call(1, true, milliseconds(60'000), "s1");
+    s.call(2, true, milliseconds(60'000), "s2");
+    s.call(3, false, milliseconds(60'000), "s3");
+    const std::string first = dump(s.expect("tools/call")["id"]);
+    s.expect("tools/call");
+    const std::string third = dump(s.expect("tools/call")["id"]);
+    const auto ask = [&](const std::string& stream, int id) {
+        s.on(in::message{stream + R"({"jsonrpc":"2.0","method":"elicitation/create","params":{"message":"?"},"id":)" + std::to_string(id) + "}"});
+    };
+    ask(first + "\n", 70);
+    ASSERT_TRUE(s.find<out::input>());
+    EXPECT_EQ(s.find<out::input>()->id, 1u);
+    EXPECT_TRUE(s.sent.empty());
+    ask(third + "\n", 71);
+    EXPECT_FALSE(s.find<out::input>());
+    ASSERT_EQ(s.sent.size(), 1u);
+    EXPECT_EQ(s.sent[0]["result"]["action"], "decline");
+    s.sent.clear();
+    ask("", 72);
+    EXPECT_EQ(s.sent[0]["result"]["action"], "decline") << "without a stream nobody can tell";
+}
 TEST(logging, only_levels_there_are_are_taken_and_asked_for) {
     logging s(false);
     EXPECT_FALSE(s.logs("loud"));

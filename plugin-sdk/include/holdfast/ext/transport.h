@@ -19,7 +19,7 @@ typedef struct hf_transport_sink {
     void* ctx;
     /* The connection is usable (process spawned, socket open; for HTTP: at once). `info` JSON: {"pid":n}? {"url":…}? */
     void (*on_open)(void* ctx, hf_bytes info);
-    /* One JSON-RPC message from the server. */
+    /* One JSON-RPC message from the server. Where the binding says on which request's stream it came: "<id as JSON>\n<message>". */
     void (*on_message)(void* ctx, hf_bytes message);
     /* One request could not be delivered or got no JSON-RPC answer. `request_id` is its id as JSON text. err->peer_status
      * holds an HTTP status if there was one. Other requests go on. */
