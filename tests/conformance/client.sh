@@ -13,7 +13,9 @@ trap 'rm -f "$log"' EXIT
 if [ $# -eq 0 ]; then
     "$node" "$script" client --command "$client" --requirements "$revision" >"$log" 2>&1 && status=0 || status=$?
     [ "$status" -eq 0 ] || cat "$log"
-    tail -3 "$log"
+    # What is not scored is listed once more below the summary.
+    scored=$(sed -n '/=== SUITE SUMMARY/,$p' "$log" | sed 's/ (.*)$//; s/: .*//' | grep -E '^ *[✓✗] ' | sed 's/^ *//' | sort | uniq -u)
+    echo "$revision: $(echo "$scored" | grep -c '^✓') of $(echo "$scored" | grep -c .) scenarios passed"
     exit "$status"
 fi
 failed=0
