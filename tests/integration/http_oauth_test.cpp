@@ -479,6 +479,27 @@ TEST(http_oauth, credentials_that_cannot_be_read_are_said_to_be) {
     EXPECT_NE(why.message.find("credentials.json"), std::string::npos);
 }
 
+TEST(http_oauth, a_token_that_cannot_be_kept_is_used_all_the_same) {
+    authorization_server s;
+    directory d;
+    plugin p(d);
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    const auto c = p.open(config_of(s));
+    ASSERT_TRUE(p.call(c).ok());
+    fs::create_directory(d.path / "credentials.json.new");  // a file of that name cannot be made
+    std::ofstream(d.path / "credentials.json.new" / "x") << "x";
+    for (int i = 0; i < 2; ++i) {  // the second time with a refresh token that is in memory alone
+        s.forget_tokens();
+        EXPECT_TRUE(p.call(c).ok());
+    }
+    EXPECT_EQ(s.counted().refreshed, 2);
+    fs::remove_all(d.path / "credentials.json.new");
+    s.forget_tokens();
+    EXPECT_TRUE(p.call(c).ok());
+    EXPECT_NE(kept(d).find(s.secrets().back()), std::string::npos) << "written as soon as it can be";
+    EXPECT_TRUE(s.problems().empty());
+}
+
 TEST(http_oauth, settings_that_are_wrong_are_refused_before_anything_is_sent) {
     authorization_server s;
     directory d;

@@ -22,6 +22,7 @@ account::account(const surroundings& around, std::string name, std::string serve
 
 // What another generation of the plugin wrote counts too; so this is called again before anything is renewed.
 void account::load() {
+    if (unsaved_) return keep_granted();
     loaded_ = true;
     credentials c = around_.file()->load();
     clients_ = std::move(c.clients);
@@ -43,6 +44,17 @@ void account::keep(const std::function<void(credentials&)>& f) {
         if (!own_.client_secret.empty())  // stays where the operator put it
             if (const auto it = c.grants.find(name_); it != c.grants.end()) it->second.client.client_secret.clear();
     });
+}
+
+// A full disk must not cost a token that is there: it goes on from memory, and the next look at the file tries again.
+void account::keep_granted() {
+    try {
+        keep([&](credentials& c) { c.grants[name_] = *granted_; });
+        unsaved_ = false;
+    } catch (const sdk::plugin_error& e) {
+        if (e.status().code != HF_E_IO && e.status().code != HF_E_READ_ONLY) throw;
+        unsaved_ = true;
+    }
 }
 
 std::string account::authorization() const { return granted_ && !granted_->access_token.empty() ? "Bearer " + granted_->access_token : std::string(); }
@@ -121,7 +133,7 @@ void account::on_refreshed(const answer& a) {
     else accept(g, t, around_.now());
     granted_ = g;  // first of all: the old refresh token may be of no use any more
     try {
-        keep([&](credentials& c) { c.grants[name_] = g; });
+        keep_granted();
     } catch (const sdk::plugin_error& e) {
         return renewed(e.status());
     }
@@ -203,8 +215,12 @@ void account::run(std::shared_ptr<attempt> a, next_step s) {
             if (done.registered) c.clients[done.registered->first] = done.registered->second;
         });
     } catch (const sdk::plugin_error& e) {
-        return finish(a, e.status());
+        unsaved_ = true;
+        sdk::status why = e.status();
+        why.message = "the login is good until the host restarts: " + why.message;
+        return finish(a, why);
     }
+    unsaved_ = false;
     finish(a, {});
 }
 
@@ -237,6 +253,7 @@ sdk::status account::logout() {
     }
     granted_.reset();
     known_.reset();
+    unsaved_ = false;
     return {};
 }
 

@@ -52,6 +52,7 @@ class account : public std::enable_shared_from_this<account> {
 
     void load();
     void keep(const std::function<void(credentials&)>& f);
+    void keep_granted();
     bool alone() const { return own_.kind == settings::grant::client_credentials; }
     bool renewable() const { return alone() || (granted_ && !granted_->refresh_token.empty()); }
     void renew(then t);
@@ -71,6 +72,7 @@ class account : public std::enable_shared_from_this<account> {
     const settings own_;
 
     bool loaded_ = false;
+    bool unsaved_ = false;                 // the file could not be written: what is in memory is newer
     std::optional<grant> granted_;
     registrations clients_;
     std::optional<oauth::refused> known_;  // what the server said last
