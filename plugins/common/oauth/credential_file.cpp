@@ -40,7 +40,12 @@ class descriptor {
 }
 
 std::int64_t seconds_of(wall_time t) { return std::chrono::duration_cast<std::chrono::seconds>(t.time_since_epoch()).count(); }
-wall_time time_of(const json& o, const char* key) { return wall_time(std::chrono::seconds(o.value(key, std::int64_t{0}))); }
+constexpr std::int64_t latest_time_s = std::int64_t{1} << 33;  // the year 2242: still fits nanoseconds
+wall_time time_of(const json& o, const char* key) {
+    const auto s = o.value(key, std::int64_t{0});
+    if (s < 0 || s > latest_time_s) corrupt();
+    return wall_time(std::chrono::seconds(s));
+}
 
 json identity_json(const identity& c) {
     json o = {{"client_id", c.client_id}, {"method", name_of(c.method)}};
