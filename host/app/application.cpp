@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <filesystem>
 
+#include "api/login_methods.hpp"
 #include "api/server_methods.hpp"
 #include "api/session_methods.hpp"
 #include "app/config_schema.hpp"
@@ -263,6 +264,7 @@ result<void> application::build_services() {
 
     register_host_methods(methods_, *this);
     api::register_server_methods(methods_, servers_);
+    api::register_login_methods(methods_, servers_);
     api::register_session_methods(methods_, sessions_);
     return {};
 }

@@ -60,6 +60,12 @@ void add_server_commands(CLI::App& app, parsed& p) {
         c->add_option("NAME", p.name, "Its name under mcpServers")->required();
         c->callback([&p, verb] { p.code = list_command(p.common, std::string("server.") + verb, {{"name", p.name}}); });
     }
+    auto* login = server->add_subcommand("login", "Log in to a server that wants it: prints the address to open in a browser, and waits");
+    login->add_option("NAME", p.name, "Its name under mcpServers")->required();
+    login->callback([&p] { p.code = login_command(p.common, p.name); });
+    auto* logout = server->add_subcommand("logout", "Forget what a server granted");
+    logout->add_option("NAME", p.name, "Its name under mcpServers")->required();
+    logout->callback([&p] { p.code = call_command(p.common, "server.logout", {{"name", p.name}}); });
     auto* log = server->add_subcommand("log", "What the server wrote to stderr");
     log->add_option("NAME", p.name)->required();
     log->add_option("-n,--lines", p.limit, "How many lines")->capture_default_str();

@@ -130,6 +130,21 @@ int log_command(const common_options& o, const std::string& server, int limit) {
     return exit_ok;
 }
 
+int login_command(const common_options& o, const std::string& server) {
+    int code = exit_ok;
+    auto host = connect_or_explain(o, code);
+    if (!host) return code;
+    auto r = host->call("server.login", {{"name", server}}, seconds(60));
+    if (!r) return explain(r.error());
+    if (o.as_json) std::cout << dump(*r) << std::endl;
+    else std::cout << "Open this address in a browser on this machine:\n\n" << printable(string_or(*r, "authorization_url")) << "\n" << std::endl;
+    r = host->call("server.login", {{"name", server}, {"wait", true}}, seconds(630));  // longer than the transport allows the person
+    if (!r) return explain(r.error());
+    if (o.as_json) std::cout << dump(*r) << "\n";
+    else std::cout << "Logged in to " << printable(server) << ".\n";
+    return exit_ok;
+}
+
 int tool_command(const common_options& o, const std::string& server, const std::string& tool, const std::string& arguments) {
     auto args = parse_json(arguments.empty() ? "{}" : arguments);
     if (!args || !args->is_object()) {

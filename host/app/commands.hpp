@@ -42,6 +42,7 @@ int list_command(const common_options& o, const std::string& method, json params
 /// from: empty, or a file of the working directory.
 int reload_command(const common_options& o, const std::string& id, const std::string& from);
 int call_command(const common_options& o, const std::string& method, json params);   ///< call and print the result as JSON
+int login_command(const common_options& o, const std::string& server);
 int log_command(const common_options& o, const std::string& server, int limit);
 int events_command(const common_options& o, const events_options& e);
 int tool_command(const common_options& o, const std::string& server, const std::string& tool, const std::string& arguments);

@@ -133,6 +133,19 @@ constexpr const char* schema_text = R"json({
         "working_dir": {"type": "string", "minLength": 1},
         "url": {"type": "string", "pattern": "^(https?|wss?|tcp|tls)://|^unix:", "x-hint": "a URL that begins with http://, https://, ws://, wss://, tcp://, tls:// or unix:", "description": "http:// or https://: Streamable HTTP; ws:// or wss://: WebSocket; tcp://host:port, tls://host:port or unix:/path: a socket, one message to a line"},
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+        "auth": {
+          "type": "object", "additionalProperties": false, "required": ["type"], "description": "Of an http server that wants OAuth",
+          "properties": {
+            "type": {"enum": ["oauth"]},
+            "grant": {"enum": ["authorization_code", "client_credentials"], "default": "authorization_code", "description": "A person logs in, or the client is trusted by itself"},
+            "client_id": {"type": "string", "minLength": 1, "description": "Of a client registered beforehand; registered on the spot unless given"},
+            "client_secret": {"type": "string", "minLength": 1},
+            "client_metadata_url": {"type": "string", "pattern": "^https://[^/]+/.", "x-hint": "an https:// URL with a path", "description": "A client-ID metadata document of yours, used where the authorization server knows such"},
+            "issuer": {"type": "string", "pattern": "^https?://", "x-hint": "a URL", "description": "The only authorization server to be trusted; the one the server names unless given"},
+            "scopes": {"type": "array", "items": {"type": "string", "pattern": "^[!#-\\[\\]-~]{1,256}$"}, "maxItems": 128, "description": "Asked for instead of those the server wants"},
+            "redirect_port": {"type": "integer", "minimum": 0, "maximum": 65535, "default": 0, "description": "Port of 127.0.0.1 the browser is sent back to; 0: any free one"}
+          }
+        },
         "type": {"enum": ["stdio", "http", "sse", "streamable-http", "streamableHttp", "websocket", "ws", "socket", "tcp", "unix"], "description": "As other clients' files say it; sse: HTTP with SSE of 2024-11-05, and nothing else is tried"},
         "ca_file": {"type": "string", "minLength": 1, "description": "Certificate authorities of a wss:// or tls:// server; the system's unless given"},
         "transport": {"type": "string", "minLength": 1, "description": "Transport plugin: stdio, http, websocket, socket, or the name of one"},

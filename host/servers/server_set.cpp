@@ -298,6 +298,15 @@ result<json> server_set::row(const std::string& name) const {
     return row_of_record(*r, impl_->rt());
 }
 
+result<server_set::way> server_set::errand(const std::string& name) const {
+    auto r = impl_->find(name);
+    if (!r) return tl::unexpected(not_there(name));
+    const auto spec = r->spec();
+    auto bound = impl_->context->options.transport(spec->transport);
+    if (!bound) return tl::unexpected(bound.error());
+    return way{std::move(*bound), spec->connection};
+}
+
 result<json> server_set::log(const std::string& name, std::size_t limit) const {
     auto r = impl_->find(name);
     if (!r) return tl::unexpected(not_there(name));

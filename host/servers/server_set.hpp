@@ -106,6 +106,13 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
                           tool_call_events events);
     std::uint64_t request(server_request request, tool_call_events events);
 
+    /// What it takes to open a connection to a server beside those of its actor. Errors: server_not_found, those of the resolver.
+    struct way {
+        plugins::bound<hf_transport> transport;
+        json config;  ///< for open(); holds secrets
+    };
+    result<way> errand(const std::string& name) const;
+
     /// The transport of that name (as servers give it, or the plugin instance behind it) has a new generation, which
     /// options.transport resolves to from now on, while the one before still carries what is connected. Every healthy server
     /// on it opens a second connection and goes over when that is ready; calls in flight end where they were sent. A stdio
