@@ -65,6 +65,7 @@ server_config read_server(std::string_view text) {
         if (!t->is_number() || t->get<double>() <= 0 || t->get<double>() > 600) refuse("\"connect_timeout_s\" has to be a number of seconds up to 600");
         c.connect_timeout = std::chrono::milliseconds(std::max(1L, static_cast<long>(t->get<double>() * 1000)));
     }
+    if (const auto t = o.find("type"); t != o.end() && t->is_string()) c.sse = *t == "sse";
     return c;
 }
 

@@ -26,6 +26,7 @@ struct server_config {
     net::headers headers;  ///< may hold secrets: never shown
     std::chrono::milliseconds connect_timeout{10'000};
     std::optional<oauth::server_auth> auth;
+    bool sse = false;      ///< HTTP with SSE (2024-11-05), and nothing else is tried
 };
 /// Throws sdk::plugin_error (HF_E_INVALID), naming what is wrong.
 server_config read_server(std::string_view json);

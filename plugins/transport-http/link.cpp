@@ -63,6 +63,7 @@ bool never_sent(net::outcome o) { return o == net::outcome::refused || o == net:
 
 void link::open() {
     if (closed_) return;
+    if (server_.sse) return open_older();
     // The query may hold a key.
     sink_.opened(sdk::json_object({{"url", std::string_view(server_.url).substr(0, server_.url.find_first_of("?#"))}}));
 }
@@ -89,6 +90,7 @@ void link::deliver(std::string text, outgoing o) {
         load.fetch_sub(1);
         return;
     }
+    if (older_) return older_->deliver(std::move(text), std::move(o));
     auto x = std::make_shared<exchange>();
     x->out = std::move(o);
     x->text = std::move(text);
@@ -133,7 +135,7 @@ void link::post(const exchange_ptr& x) {
         x->sent_with = account_->authorization();
         r.body = x->text;  // perhaps once more, with other credentials
     } else {
-        r.body = std::move(x->text);
+        r.body = x->out.method == "initialize" ? x->text : std::move(x->text);  // perhaps once more, the older way
     }
     transmit(x, std::move(r));
 }
@@ -280,6 +282,7 @@ void link::on_refusal(const exchange_ptr& x, const net::result&) {
             end(x);
             return sink_.message(*answer);
         }
+    if (fall_back(x)) return;
     fail(x, of_status(x->status, server_.origin));
 }
 
@@ -309,6 +312,7 @@ bool link::resume(const exchange_ptr& x) {
 }
 
 void link::abandon(const std::string& id) {
+    if (older_) older_->abandon(id);
     for (const auto& [at, x] : exchanges_) {
         if (x->out.kind != message_kind::request || x->out.id != id) continue;
         const auto gone = x;
@@ -390,6 +394,7 @@ void link::quiet() {
     held_.clear();
     if (listener_) client_.cancel(listener_->transfer);
     listener_.reset();
+    if (older_) older_->close();
 }
 
 void link::close(sdk::time_point deadline) {
@@ -419,5 +424,8 @@ void link::drop(const sdk::status& why) {
     quiet();
     sink_.closed(closing_ ? sdk::status{} : why);
 }
+
+sdk::status status_of_refusal(int http, const std::string& origin) { return of_status(http, origin); }
+sdk::status status_of_loss(const net::result& r) { return of_result(r); }
 
 }  // namespace holdfast::transport_http

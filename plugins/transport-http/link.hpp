@@ -13,6 +13,7 @@
 #include "transport-http/http_config.hpp"
 #include "transport-http/message.hpp"
 #include "transport-http/param_headers.hpp"
+#include "transport-http/sse_link.hpp"
 
 namespace holdfast::transport_http {
 
@@ -78,6 +79,8 @@ class link : public std::enable_shared_from_this<link> {
     void listen_again(bool heard);
     void shut(const sdk::status& why);
     void quiet();
+    void open_older();
+    bool fall_back(const exchange_ptr& x);
     net::request request_to_server(const char* method) const;
     void add_session(net::headers& h) const;
 
@@ -106,7 +109,12 @@ class link : public std::enable_shared_from_this<link> {
     };
     std::shared_ptr<listener> listener_;  // second owner: the callbacks of its transfer
     std::string listen_last_id_;
+    std::shared_ptr<sse_link> older_;  // the server speaks HTTP with SSE, or is being asked. Second owner: the callbacks of its transfers
     std::chrono::milliseconds listen_wait_{first_reconnect};
 };
+
+/// What an HTTP status other than 2xx means, and how an exchange was lost.
+sdk::status status_of_refusal(int http, const std::string& origin);
+sdk::status status_of_loss(const net::result& r);
 
 }  // namespace holdfast::transport_http

@@ -6,14 +6,10 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include <condition_variable>
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
-#include "holdfast/ext/transport.h"
-#include "holdfast/testing/loader.hpp"
 #include "integration/raw_peer.hpp"
+#include "integration/transport_connection.hpp"
 #include "transport-websocket/ws_frames.hpp"
 #include "transport-websocket/ws_handshake.hpp"
 
@@ -21,7 +17,6 @@ namespace {
 
 using namespace holdfast::testing;
 using namespace holdfast::transport_websocket;
-using nlohmann::json;
 namespace sdk = holdfast::sdk;
 
 const plugin_file& file(bool web) {
@@ -29,66 +24,9 @@ const plugin_file& file(bool web) {
     return web ? websocket : socket;
 }
 
-/// One connection, and everything it reported.
-class connection {
-  public:
+struct connection : transport_connection {
     explicit connection(const json& config, const json& settings = json::object())
-        : instance_(file(config.at("url").get<std::string>().starts_with("ws")), {.settings = settings.dump(), .manual_time = false}) {
-        const auto up = instance_.up();
-        if (!up.ok()) throw std::runtime_error(up.message);
-        table_ = instance_.ext<hf_transport>(HF_EXT_TRANSPORT);
-        hf_transport_sink sink{};
-        sink.size = sizeof sink;
-        sink.ctx = this;
-        sink.on_open = [](void* c, hf_bytes) { at(c).note([](connection& me) { ++me.opened; }); };
-        sink.on_message = [](void* c, hf_bytes m) { at(c).note([&](connection& me) { me.messages.emplace_back(sdk::view(m)); }); };
-        sink.on_request_failed = [](void* c, hf_bytes id, const hf_error* e) { at(c).note([&](connection& me) { me.failed[std::string(sdk::view(id))] = sdk::from_error(e); }); };
-        sink.on_log = [](void*, hf_str) {};
-        sink.on_closed = [](void* c, const hf_error* e) { at(c).note([&](connection& me) { ++me.closed, me.why = sdk::from_error(e); }); };
-        hf_error err = sdk::empty_error();
-        const std::string text = config.dump();
-        if (table_->open(instance_.self(), 1, sdk::bytes(text), &sink, &err) != HF_OK) throw std::runtime_error(err.message);
-    }
-    std::int32_t send(const std::string& text) {
-        hf_error err = sdk::empty_error();
-        return table_->send(instance_.self(), 1, sdk::bytes(text), &err);
-    }
-    bool close(milliseconds within = milliseconds(5000)) {
-        table_->close(instance_.self(), 1, sdk::to_ns(std::chrono::steady_clock::now() + within));
-        return wait_closed();
-    }
-    template <class F>
-    bool wait(F is) {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, std::chrono::seconds(20), [&] { return is(*this); });
-    }
-    bool wait_open() {
-        return wait([](connection& c) { return c.opened || c.closed; }) && opened;
-    }
-    bool wait_closed() {
-        return wait([](connection& c) { return c.closed > 0; });
-    }
-    bool wait_messages(std::size_t n) {
-        return wait([n](connection& c) { return c.messages.size() >= n || c.closed; }) && messages.size() >= n;
-    }
-    int opened = 0, closed = 0;
-    sdk::status why;
-    std::vector<std::string> messages;
-    std::map<std::string, sdk::status> failed;
-
-  private:
-    static connection& at(void* c) { return *static_cast<connection*>(c); }
-    template <class F>
-    void note(F f) {
-        std::lock_guard lock(mutex_);
-        EXPECT_EQ(closed, 0) << "a report after closed";
-        f(*this);
-        changed_.notify_all();
-    }
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    plugin_instance instance_;  // destroyed first: its callbacks use the rest
-    const hf_transport* table_ = nullptr;
+        : transport_connection(file(config.at("url").get<std::string>().starts_with("ws")), config, settings) {}
 };
 
 /// The server's half of the handshake.
