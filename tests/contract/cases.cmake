@@ -11,6 +11,7 @@ foreach(name llm-demo llm-openai transport-stdio transport-http transport-socket
 endforeach()
 contract_case(example-breaker-in-c)
 contract_case(example-echo-llm)
+contract_case(example-run-transport)
 # A breaker that never opens is valid, but not a breaker: only what every plugin must do.
 contract_case(example-first FLAGS --gtest_filter=lifecycle.*:host.*)
 

@@ -79,6 +79,35 @@ describe('server-everything', () => {
       await server.gone;
     }
   });
+
+  for (const [how, entry] of [['asked for', { type: 'sse' }], ['found because nothing newer is known there', {}]])
+    test(`over HTTP with SSE, ${how}`, async () => {
+      const port = await freePort();
+      const server = spawn(process.execPath, [everything, 'sse'], { env: { ...process.env, PORT: String(port) }, stdio: ['ignore', 'pipe', 'pipe'] });
+      let said = '';
+      server.stdout.on('data', (d) => (said += d));
+      server.stderr.on('data', (d) => (said += d));
+      const gone = new Promise((yes) => server.on('close', yes));
+      try {
+        await until(() => `the server listens; it said ${said}`, () => said.includes(`port ${port}`), 30000);
+        await withHost(configuration({ mcpServers: { demo: demoServer(), far: { url: `http://127.0.0.1:${port}/sse`, ...entry } } }), async (host) => {
+          const row = await until(() => 'it is healthy', async () => {
+            const r = await host.server('far');
+            return r.status === 'healthy' && r;
+          });
+          assert.ok(row.tools >= 5);
+          assert.match(JSON.stringify(await host.call('tool.call', { server: 'far', tool: 'echo', arguments: { message: 'the old way' } })), /the old way/);
+          const events = await host.control.subscribe('server:far');
+          server.kill('SIGKILL');
+          await gone;
+          await events.wait({ type: 'mcp_status_change', old_status: 'healthy' });
+          assert.equal(await host.echo('demo'), 'hi', 'the neighbour serves');
+        });
+      } finally {
+        server.kill('SIGKILL');
+        await gone;
+      }
+    });
 });
 
 test('server-filesystem over stdio lists and reads the files it is given', () =>
