@@ -1,5 +1,5 @@
 // A transport of a page: every message is one run of a program, which reads it from stdin and prints its answers, one to a line.
-// An MCP server can then be a script that keeps nothing in mind: {"transport": "example-run", "command": "./server.sh"}.
+// An MCP server can then be a script that keeps nothing in mind: {"transport": "example-run-transport", "command": "./server.sh"}.
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,20 +38,12 @@ class run_transport final : public transport {
         if (l->runs.size() >= most_runs) throw plugin_error(HF_E_OVERLOADED, "too many programs are running");
         const std::string id(json_member(message, "method").empty() ? "" : json_member(message, "id"));  // only a request is owed an answer
         const auto run = std::make_shared<process>();
-        const auto answered = std::make_shared<bool>(id.empty());  // owners: the two handlers
-        *run = host_.processes().spawn(l->spec, {
-            .on_stdout = [l, id, answered](std::string_view line) {
-                std::lock_guard t(l->turn);
-                *answered |= json_member(line, "id") == id;
-                l->sink.message(line);
-            },
-            .on_stderr = [l](std::string_view line) { std::lock_guard t(l->turn); l->sink.log(line); },
-            .on_exit = [l, id, answered, key = run.get()](std::string_view how) {
-                std::shared_ptr<process> gone;  // destroyed last, without the turn
-                std::lock_guard t(l->turn);
-                if (auto node = l->runs.extract(key)) gone = std::move(node.mapped());
-                if (!*answered) l->sink.request_failed(id, {HF_E_TRANSPORT, "the program ended without an answer: " + std::string(how)});
-            }});
+        try {
+            *run = host_.processes().spawn(l->spec, handlers(l, id, run.get()));
+        } catch (const plugin_error& e) {
+            if (id.empty()) throw;
+            return l->sink.request_failed(id, e.status());  // this request fails, others may not
+        }
         l->runs[run.get()] = run;
         std::string line(message);
         for (char& c : line)
@@ -93,6 +85,21 @@ class run_transport final : public transport {
             if (!std::exchange(closed, true)) sink.closed(why);
         }
     };
+    static process_handlers handlers(const std::shared_ptr<link>& l, const std::string& id, process* key) {
+        const auto answered = std::make_shared<bool>(id.empty());  // owners: two of the handlers
+        return {.on_stdout = [l, id, answered](std::string_view line) {
+                    std::lock_guard t(l->turn);
+                    *answered |= json_member(line, "id") == id;
+                    l->sink.message(line);
+                },
+                .on_stderr = [l](std::string_view line) { std::lock_guard t(l->turn); l->sink.log(line); },
+                .on_exit = [l, id, answered, key](std::string_view how) {
+                    std::shared_ptr<process> gone;  // destroyed last, without the turn
+                    std::lock_guard t(l->turn);
+                    if (auto node = l->runs.extract(key)) gone = std::move(node.mapped());
+                    if (!*answered) l->sink.request_failed(id, {HF_E_TRANSPORT, "the program ended without an answer: " + std::string(how)});
+                }};
+    }
     std::shared_ptr<link> find(std::uint64_t conn) {
         std::lock_guard lock(mutex_);
         const auto at = links_.find(conn);
@@ -103,6 +110,6 @@ class run_transport final : public transport {
     std::map<std::uint64_t, std::shared_ptr<link>> links_;
 };
 
-HOLDFAST_PLUGIN(run_transport, R"({"id":"example-run","kind":"transport","version":"0.1.0","abi":[1,1],"interfaces":["hf.transport/1"],
+HOLDFAST_PLUGIN(run_transport, R"({"id":"example-run-transport","kind":"transport","version":"0.1.0","abi":[1,1],"interfaces":["hf.transport/1"],
     "needs":["hf.process/1"],"description":"Servers that are run once for every message","settings":{"type":"object","properties":{},"additionalProperties":false},
     "check":{"config":{"command":"cat"},"unreachable":{"command":"/nonexistent/command"}}})")

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import net from 'node:net';
 import path from 'node:path';
-import { configuration, demoServer, freePort, until, withHost } from './host.mjs';
+import { configuration, demoServer, freePort, testPlugins, until, withHost } from './host.mjs';
 
 const demo = demoServer();
 
@@ -138,3 +138,12 @@ for (const [name, wrap, entry] of [
         await listener?.close();
       }
     });
+
+test('the transport of the tutorial: a server that is run once for every message', () => {
+  const config = configuration({ mcpServers: { runs: { transport: 'example-run-transport', ...demo } } });
+  return withHost(config, async (host) => {
+    const row = await healthy(host, 'runs');
+    assert.equal(row.transport, 'example-run-transport');
+    assert.match(JSON.stringify(await host.call('tool.call', { server: 'runs', tool: 'echo', arguments: { text: 'once' } })), /once/);
+  }, { env: { HOLDFAST_PLUGIN_PATH: testPlugins } });
+});

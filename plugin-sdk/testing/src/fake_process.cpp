@@ -107,7 +107,8 @@ struct fake_processes::child {
             std::string chunk;
             {
                 std::lock_guard lock(mutex);
-                if (stop_grace && stage == 0) grace = *stop_grace, stage = 1, in.close(), next_stage = clock::now() + grace;
+                if (stop_grace && stage == 0) grace = *stop_grace, stage = 1, next_stage = clock::now() + grace;
+                if (stage > 0 && to_write.empty()) in.close();  // what was queued before is still written
                 chunk = to_write;
             }
             if (dead && ((out.value < 0 && err.value < 0) || clock::now() >= drain_until)) break;
