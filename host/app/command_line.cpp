@@ -163,6 +163,8 @@ void add_everything(CLI::App& app, parsed& p) {
         p.code = chat_command(p.common, p.chat);
     });
 
+    app.add_subcommand("mcp", "Be an MCP server on stdin and stdout, with everything the host's servers offer; starts a host if none is running")
+        ->callback([&p] { p.code = mcp_command(p.common); });
     app.add_subcommand("check", "Check the configuration file and say what is wrong, where")->callback([&p] { p.code = check_config(p.common); });
     app.add_subcommand("schema", "Print the JSON Schema of the configuration, every plugin's settings included")->callback([&p] { p.code = print_schema(p.common); });
     add_listings(app, p);

@@ -210,7 +210,7 @@ int events_command(const common_options& o, const events_options& e) {
 }
 
 result<std::unique_ptr<borrowed_host>> borrowed_host::start(const common_options& o, const std::string& data_dir) {
-    std::cerr << "holdfast: no host is running, starting one for this chat\n";
+    std::cerr << "holdfast: no host is running, starting one\n";
     const std::string log = data_dir + "/chat-host.log";
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);

@@ -46,6 +46,7 @@ int login_command(const common_options& o, const std::string& server);
 int log_command(const common_options& o, const std::string& server, int limit);
 int events_command(const common_options& o, const events_options& e);
 int tool_command(const common_options& o, const std::string& server, const std::string& tool, const std::string& arguments);
+int mcp_command(const common_options& o);  ///< speaks MCP on stdin and stdout until stdin ends
 int chat_command(const common_options& o, const chat_options& c);
 int interactive_chat(control_client& host, const common_options& o, const std::string& session, bool yes);
 int completion_command(const std::string& shell);
