@@ -25,7 +25,12 @@ class connection {
         sink.size = newer ? sizeof longer : sizeof sink;
         sink.ctx = this;
         sink.on_open = [](void* c, hf_bytes info) { at(c).note("open", std::string(sdk::view(info))); };
-        sink.on_message = [](void* c, hf_bytes m) { at(c).note("message", std::string(sdk::view(m))); };
+        // A message may follow the id of the request on whose stream it came; an id has no line break in it.
+        sink.on_message = [](void* c, hf_bytes m) {
+            const std::string_view text = sdk::view(m);
+            const bool led = !text.empty() && text.front() != '{' && text.front() != '[';
+            at(c).note("message", std::string(led ? text.substr(text.find('\n') + 1) : text));
+        };
         sink.on_request_failed = [](void* c, hf_bytes id, const hf_error* e) {
             at(c).note("failed", std::string(sdk::view(id)) + " " + (e ? e->message : "no error given"));
         };
