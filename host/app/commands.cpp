@@ -141,6 +141,7 @@ int login_command(const common_options& o, const std::string& server) {
     r = host->call("server.login", {{"name", server}, {"wait", true}}, seconds(630));  // longer than the transport allows the person
     if (!r) return explain(r.error());
     if (o.as_json) std::cout << dump(*r) << "\n";
+    else if (string_or(*r, "status") == "disabled") std::cout << "Logged in to " << printable(server) << ". It is disabled: `holdfast server enable " << printable(server) << "` lets it be used.\n";
     else std::cout << "Logged in to " << printable(server) << ".\n";
     return exit_ok;
 }
