@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "api/login_methods.hpp"
+#include "api/mcp_methods.hpp"
 #include "api/server_methods.hpp"
 #include "api/session_methods.hpp"
 #include "app/config_schema.hpp"
@@ -265,6 +266,14 @@ result<void> application::build_services() {
     register_host_methods(methods_, *this);
     api::register_server_methods(methods_, servers_);
     api::register_login_methods(methods_, servers_);
+    api::mcp_gateway_options go;
+    go.runtime = rt_.get();
+    go.bus = bus_.get();
+    go.servers = servers_;
+    go.store = store_;
+    go.log = [](servers::log_level l, const std::string& line) { write_log(level_of(l), "gateway", line); };
+    gateway_ = api::mcp_gateway::create(std::move(go));
+    api::register_mcp_methods(methods_, gateway_);
     api::register_session_methods(methods_, sessions_);
     return {};
 }
@@ -282,6 +291,8 @@ result<void> application::open_doors() {
     const auto order = loaded_.document.order["plugins"];
     board_->apply(std::move(inner), order, plugins_deadline);
     configure_llm();
+    gateway_->configure(resolved["gateway"]);
+    gateway_->read_pins();
     if (auto ok = servers_->apply(resolved); !ok) write_log(level::error, "servers", ok.error().message);
     sessions_->start([](result<void> r) {
         if (!r) write_log(level::error, "sessions", r.error().message);
@@ -372,6 +383,7 @@ json application::reload() {
     if (touched("plugins") || touched("store") || touched("breaker") || touched("health") || touched("mcpServers") || touched("auth"))
         board_->apply(wanted_plugins(resolved, loaded_.document.redacted(), loaded_.document.base_dir, loaded_.found), loaded_.document.order["plugins"], plugins_deadline);
     if (touched("plugins") || touched("llm") || touched("breaker")) configure_llm();
+    if (touched("gateway")) gateway_->configure(resolved["gateway"]);
     if (auto ok = servers_->apply(resolved); !ok) write_log(level::error, "servers", ok.error().message);
     for (const char* section : {"host", "sessions", "store", "auth"})
         if (touched(section)) write_log(level::warn, "config", std::string("changes of \"") + section + "\" take full effect when the host is restarted");
@@ -529,6 +541,7 @@ void application::stop() {
     watch_.reset();
     side_.stop();  // a reload under way finishes first
     plugin_watches_.clear();
+    if (gateway_) gateway_->stop();  // while those who listen can still be told
     control_.reset();
     if (sessions_) wait_for(budget / 3, [&](auto done) { sessions_->stop(budget / 3, [done = std::move(done)]() mutable { done(); }); });
     if (breakers_) breakers_->release();  // before the tree: a breaker still held would keep its plugin from ending

@@ -9,6 +9,7 @@
 
 #include "api/control_socket.hpp"
 #include "api/identity.hpp"
+#include "api/mcp_gateway.hpp"
 #include "app/llm_breakers.hpp"
 #include "app/plugin_board.hpp"
 #include "app/side_thread.hpp"
@@ -101,6 +102,7 @@ class application {
     std::unique_ptr<plugin_board> board_;
     std::shared_ptr<plugins::call_port> store_;      // second owners: servers, sessions
     std::shared_ptr<servers::server_set> servers_;   // second owners: sessions, methods
+    std::shared_ptr<api::mcp_gateway> gateway_;      // second owner: methods
     std::shared_ptr<llm_breakers> breakers_;         // second owner: the router's gate
     std::shared_ptr<sessions::llm_router> llm_;      // second owner: sessions
     std::shared_ptr<sessions::session_directory> sessions_;

@@ -120,6 +120,35 @@ constexpr const char* schema_text = R"json({
       "max_tokens": {"type": "integer", "minimum": 0}
     }
   },
+  "gateway": {
+    "type": "object", "additionalProperties": false, "default": {}, "description": "One MCP endpoint in front of all servers: /mcp of ui-http, and 'holdfast mcp'",
+    "properties": {
+      "enabled": {"type": "boolean", "default": true},
+      "prefix": {"enum": ["server", "none"], "default": "server", "description": "server: tools and prompts are called <server>__<name>; none: as their servers call them, and of two of one name the second is hidden, with an error in the log"},
+      "instructions": {"type": "string", "description": "What clients are told about using what is behind the gateway"},
+      "page_size": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 1000, "description": "Entries of one answer to a list request"},
+      "pinning": {"enum": ["hold", "warn", "off"], "default": "hold", "description": "When the definition of a tool changes: hold it until it is approved, say so, or do nothing"},
+      "call_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 604800, "default": 300, "description": "No request may take longer, whatever progress it reports"},
+      "servers": {"type": "object", "description": "By server name or pattern; the last that fits counts", "additionalProperties": {"$ref": "#/$defs/visibility"}},
+      "roles": {
+        "type": "object", "additionalProperties": false, "description": "What each role sees and may use, by the names clients see; a viewer calls no tools unless it says so here",
+        "properties": {"viewer": {"$ref": "#/$defs/visibility"}, "operator": {"$ref": "#/$defs/visibility"}, "admin": {"$ref": "#/$defs/visibility"}}
+      },
+      "limits": {
+        "type": "object", "additionalProperties": false,
+        "properties": {
+          "sessions": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1000, "description": "Sessions of the older protocol"},
+          "sessions_per_user": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 256},
+          "requests_per_user": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1024, "description": "Requests of the newer protocol under way or waiting for input, and subscriptions"},
+          "requests_per_session": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 256},
+          "subscriptions": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 256, "description": "Resources one client watches"},
+          "replay_bytes": {"type": "integer", "minimum": 1, "maximum": 67108864, "default": 262144, "description": "Kept per session of the older protocol for a client that resumes its stream"},
+          "session_idle_s": {"type": "number", "minimum": 0.1, "maximum": 604800, "default": 1800},
+          "input_wait_s": {"type": "number", "minimum": 0.1, "maximum": 86400, "default": 600, "description": "How long a client may take to come back with the input a server asked for"}
+        }
+      }
+    }
+  },
   "mcpServers": {
     "type": "object", "default": {},
     "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "x-hint": "letters, digits, '-', '_' and '.', at most 64"},
@@ -171,6 +200,15 @@ constexpr const char* schema_text = R"json({
   }
 },
 "$defs": {
+  "visibility": {
+    "type": "object", "additionalProperties": false, "description": "Patterns with * and ?, tried in order, the last that fits decides; !pattern leaves out; absent: everything",
+    "properties": {
+      "expose": {"type": "boolean", "default": true},
+      "tools": {"type": "array", "items": {"type": "string", "minLength": 1}},
+      "prompts": {"type": "array", "items": {"type": "string", "minLength": 1}},
+      "resources": {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "By URI"}
+    }
+  },
   "supervision": {
     "type": "object", "additionalProperties": false,
     "properties": {

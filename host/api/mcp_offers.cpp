@@ -1,0 +1,263 @@
+// What the gateway offers to each role, the pins of its tools, and who is told when something changes.
+#include "api/mcp_gateway.hpp"
+#include "kernel/events/bus.hpp"
+
+namespace holdfast::api {
+
+using namespace mcp::gateway;
+
+namespace {
+
+constexpr const char* pin_table_name = "tool_pins";
+constexpr milliseconds store_timeout{10'000};
+constexpr seconds store_retry{2};
+constexpr std::int64_t pin_page = 200;
+constexpr std::size_t max_told_collisions = 10'000;
+constexpr const char* dashboard = "session:admin_dashboard";
+
+}  // namespace
+
+void mcp_gateway::say(servers::log_level level, const std::string& line) const {
+    if (options_.log) options_.log(level, line);
+}
+
+std::shared_ptr<const offer> mcp_gateway::offered(role r) {
+    const auto at = static_cast<std::size_t>(r);
+    {
+        std::lock_guard lock(mutex_);
+        if (offers_[at]) return offers_[at];
+    }
+    std::lock_guard serial(building_);
+    {
+        std::lock_guard lock(mutex_);
+        if (offers_[at]) return offers_[at];
+    }
+    auto made = make_offer(r, nullptr);
+    std::lock_guard lock(mutex_);
+    return offers_[at] = std::move(made);
+}
+
+std::shared_ptr<const offer> mcp_gateway::make_offer(role r, const offer* before) {
+    const auto now = options_.servers->tools();
+    const auto s = settings();
+    offer_rules rules = s->rules;
+    rules.role = s->roles[static_cast<std::size_t>(r)];
+    offer_source from;
+    from.prompts = &now->prompts;
+    from.resources = &now->resources;
+    from.templates = &now->resource_templates;
+    from.servers = options_.servers->names();
+    {
+        std::lock_guard lock(mutex_);
+        // Not before it is known what was approved: a definition cannot be judged without.
+        if (s->pins != pinning::hold || pins_known_)
+            for (const auto& t : now->tools) from.tools.push_back({&t.server, &t.name, t.definition, s->pins == pinning::hold && pins_.held(t.server, t.name)});
+    }
+    return offer::make(from, rules, before);
+}
+
+void mcp_gateway::refresh_soon() {
+    if (stopped_ || refreshing_.exchange(true)) return;
+    const bool posted = options_.runtime->post([weak = weak_from_this()] {
+        if (auto self = weak.lock()) self->refresh();
+    });
+    if (!posted) refreshing_ = false;
+}
+
+void mcp_gateway::refresh() {
+    refreshing_ = false;  // what changes from here on brings another one
+    std::vector<std::pair<role, list_kind>> changes;
+    {
+        std::lock_guard serial(building_);
+        review_pins(*options_.servers->tools());
+        for (role r : {role::viewer, role::op, role::admin}) {
+            const auto at = static_cast<std::size_t>(r);
+            std::shared_ptr<const offer> before;
+            {
+                std::lock_guard lock(mutex_);
+                before = offers_[at];
+            }
+            if (!before && r != role::admin) continue;  // nobody of that role has asked yet
+            auto fresh = make_offer(r, before.get());
+            if (r == role::admin) tell_collisions(*fresh);
+            {
+                std::lock_guard lock(mutex_);
+                offers_[at] = fresh;
+            }
+            if (!before) continue;
+            for (auto kind : {list_kind::tools, list_kind::prompts})
+                if (before->digest(kind) != fresh->digest(kind)) changes.emplace_back(r, kind);
+            if (before->digest(list_kind::resources) != fresh->digest(list_kind::resources) || before->digest(list_kind::templates) != fresh->digest(list_kind::templates))
+                changes.emplace_back(r, list_kind::resources);
+        }
+        follow_watches_locked();
+    }
+    for (const auto& [r, kind] : changes) tell_changed(r, kind);
+}
+
+void mcp_gateway::tell_collisions(const offer& now) {
+    for (const auto& c : now.collisions()) {
+        const std::string key = c.name + "\n" + c.hidden_of;
+        if (told_collisions_.size() >= max_told_collisions || !told_collisions_.insert(key).second) continue;
+        const std::string why = "two servers offer '" + c.name + "': it is that of '" + c.served_by + "', the one of '" + c.hidden_of +
+                                "' is hidden; set \"gateway\": {\"prefix\": \"server\"} or leave one out in \"gateway\": {\"servers\": …}";
+        say(servers::log_level::error, why);
+        if (options_.bus)
+            options_.bus->publish(dashboard, "admin_notification", json{{"severity", "error"}, {"message", why}, {"context", {{"name", c.name}, {"served_by", c.served_by}, {"hidden_of", c.hidden_of}}}});
+    }
+}
+
+void mcp_gateway::tell_changed(role r, list_kind kind) {
+    std::vector<std::shared_ptr<session_box>> sessions;
+    std::vector<std::shared_ptr<listen_box>> listens;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& [id, b] : sessions_)
+            if (b->owner.rights == r) sessions.push_back(b);
+        for (const auto& [n, b] : listens_)
+            if (b->owner.rights == r) listens.push_back(b);
+    }
+    for (const auto& b : sessions) b->run([b = b.get(), kind](actions& out) { b->machine.changed(kind, b->now(), out); });
+    for (const auto& b : listens) b->run([b = b.get(), kind](actions& out) { b->machine.changed(kind, out); });
+}
+
+void mcp_gateway::on_notice(const std::string& server, const std::string& method, const json& params) {
+    if (method != "notifications/resources/updated") return;  // changes of lists come with the catalogue
+    const std::string uri = string_or(params, "uri");
+    std::vector<std::shared_ptr<session_box>> sessions;
+    std::vector<std::shared_ptr<listen_box>> listens;
+    std::shared_ptr<const offer> known;
+    {
+        std::lock_guard lock(mutex_);
+        known = offers_[static_cast<std::size_t>(role::admin)];
+        for (const auto& [id, b] : sessions_)
+            if (const auto w = watches_.find(b->owner.number); w != watches_.end() && w->second.count(uri)) sessions.push_back(b);
+        for (const auto& [n, b] : listens_)
+            if (const auto w = watches_.find(n); w != watches_.end() && w->second.count(uri)) listens.push_back(b);
+    }
+    if (const auto* owner = known ? known->resource_server(uri) : nullptr; !owner || *owner != server) return;  // not its resource to speak of
+    for (const auto& b : sessions) b->run([b = b.get(), uri](actions& out) { b->machine.updated(uri, b->now(), out); });
+    for (const auto& b : listens) b->run([b = b.get(), uri](actions& out) { b->machine.updated(uri, out); });
+}
+
+void mcp_gateway::watch(std::uint64_t number, std::set<std::string> uris) {
+    {
+        std::lock_guard lock(mutex_);
+        if (uris.empty()) watches_.erase(number);
+        else watches_[number] = std::move(uris);
+    }
+    follow_watches();
+}
+
+void mcp_gateway::follow_watches() {
+    (void)offered(role::admin);
+    std::lock_guard serial(building_);
+    follow_watches_locked();
+}
+
+void mcp_gateway::follow_watches_locked() {
+    std::map<std::string, std::set<std::string>> wanted;
+    {
+        std::lock_guard lock(mutex_);
+        const auto& known = offers_[static_cast<std::size_t>(role::admin)];
+        if (!known) return;
+        for (const auto& [n, uris] : watches_)
+            for (const auto& uri : uris)
+                if (const auto* server = known->resource_server(uri)) wanted[*server].insert(uri);
+        // A server that is away keeps its wishes: they are followed when it is back.
+        for (const auto& [server, uris] : watched_)
+            if (!wanted.count(server)) wanted[server] = {};
+    }
+    for (const auto& [server, uris] : wanted)
+        if (watched_[server] != uris) (void)options_.servers->watch_resources(server, uris);  // gone meanwhile: nothing to watch
+    std::erase_if(wanted, [](const auto& w) { return w.second.empty(); });
+    watched_ = std::move(wanted);
+}
+
+// --- pins ---
+
+void mcp_gateway::review_pins(const servers::catalogue& now) {
+    const auto s = settings();
+    if (s->pins == pinning::off) return;
+    std::vector<pin_table::seen> seen;
+    seen.reserve(now.tools.size());
+    for (const auto& t : now.tools) seen.push_back({&t.server, &t.name, &t.hash, t.definition.get()});
+    pin_table::review_result r;
+    {
+        std::lock_guard lock(mutex_);
+        if (!pins_known_) return;
+        r = pins_.review(seen, s->pins == pinning::warn, rfc3339(options_.runtime->clock().wall()));
+    }
+    for (const auto& a : r.alarms) {
+        const std::string what = "the definition of tool '" + a.tool + "' of server '" + a.server + "' has changed" +
+                                 (s->pins == pinning::hold ? ": it is held until an administrator approves it (holdfast gateway pins)" : "");
+        say(servers::log_level::warn, what);
+        if (!options_.bus) continue;
+        const json event{{"mcp_name", a.server}, {"tool", a.tool}, {"pinned", a.pinned}, {"now", a.now}, {"held", s->pins == pinning::hold}};
+        options_.bus->publish("server:" + a.server, "tool_definition_changed", event);
+        options_.bus->publish(dashboard, "tool_definition_changed", event);
+    }
+    store_pins(r.changed);
+}
+
+void mcp_gateway::store_pins(const std::set<std::string>& servers) {
+    if (!options_.store) return;
+    for (const auto& server : servers) {
+        json row;
+        {
+            std::lock_guard lock(mutex_);
+            row = pins_.row(server);
+        }
+        options_.store->submit("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, store_timeout, {}, [weak = weak_from_this(), server](result<json> r) {
+            if (auto self = weak.lock(); self && !r) self->say(servers::log_level::error, "the pinned definitions of '" + server + "' are not stored: " + r.error().message);
+        });
+    }
+}
+
+void mcp_gateway::load_pins(std::string after) {
+    options_.store->submit("list", {{"table", pin_table_name}, {"after", after}, {"limit", pin_page}}, store_timeout, {}, [weak = weak_from_this(), after](result<json> r) {
+        const auto self = weak.lock();
+        if (!self || self->stopped_) return;
+        if (!r) {
+            self->say(servers::log_level::error, "the pinned definitions cannot be read, no tools are offered until they are: " + r.error().message);
+            auto again = self->options_.runtime->after(store_retry, [weak, after] {
+                if (auto self = weak.lock()) self->load_pins(after);
+            });
+            return again.detach();
+        }
+        const json& rows = member(*r, "rows");
+        std::string last;
+        {
+            std::lock_guard lock(self->mutex_);
+            for (const json& row : rows) self->pins_.load(last = string_or(row, "key"), member(row, "value"));
+            if (rows.size() < static_cast<std::size_t>(pin_page)) self->pins_known_ = true;
+        }
+        if (rows.size() >= static_cast<std::size_t>(pin_page)) return self->load_pins(last);
+        self->refresh_soon();
+    });
+}
+
+json mcp_gateway::pins(const std::string& server, bool held_only) const {
+    std::lock_guard lock(mutex_);
+    return pins_.rows(server, held_only);
+}
+
+void mcp_gateway::approve(const std::string& server, const std::string& tool, const std::string& hash, const std::string& by, reply done) {
+    json row;
+    {
+        std::lock_guard lock(mutex_);
+        if (auto ok = pins_.approve(server, tool, hash, by, rfc3339(options_.runtime->clock().wall())); !ok) return done(tl::unexpected<error>(ok.error()));
+        row = pins_.row(server);
+    }
+    refresh_soon();
+    say(servers::log_level::info, "the definition of tool '" + tool + "' of server '" + server + "' was approved by " + by);
+    if (options_.bus) options_.bus->publish(dashboard, "tool_definition_approved", json{{"mcp_name", server}, {"tool", tool}, {"by", by}});
+    const json answer{{"server", server}, {"tool", tool}, {"state", "pinned"}};
+    if (!options_.store) return done(answer);
+    options_.store->submit("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, store_timeout, {}, [answer, done = std::move(done)](result<json> r) mutable {
+        if (r) done(answer);
+        else done(tl::unexpected<error>(r.error()));
+    });
+}
+
+}  // namespace holdfast::api

@@ -1,0 +1,50 @@
+#pragma once
+// Which definition of each tool was approved. The first one seen is trusted; a changed one is held until somebody approves it.
+// Names and `_meta` aside, any change counts; the order of keys is none. Pure.
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernel/core/json.hpp"
+
+namespace holdfast::mcp::gateway {
+
+class pin_table {
+  public:
+    struct seen {
+        const std::string* server;
+        const std::string* tool;
+        const std::string* hash;
+        const json* definition;
+    };
+    struct alarm {
+        std::string server, tool, pinned, now;
+    };
+    struct review_result {
+        std::set<std::string> changed;  ///< servers whose row() is to be stored
+        std::vector<alarm> alarms;      ///< newly held
+    };
+    /// What the servers offer now. `trust_changes`: a changed definition is pinned at once, with its alarm.
+    review_result review(const std::vector<seen>& tools, bool trust_changes, const std::string& now);
+    bool held(const std::string& server, const std::string& tool) const;
+
+    /// {"pins":[{"server","tool","state":"pinned"|"held","hash","since","new_hash"?,"change"?}]}, by server and tool.
+    json rows(const std::string& server, bool held_only) const;
+    /// Errors: not_found (nothing held under that name), stale (it has changed again: `hash` is not what waits).
+    result<void> approve(const std::string& server, const std::string& tool, const std::string& hash, const std::string& by, const std::string& now);
+
+    json row(const std::string& server) const;  ///< for the store
+    void load(const std::string& server, const json& row);
+
+  private:
+    struct pin {
+        std::string hash, since, approved_by;
+        json definition;  ///< null if it is large: then a change is shown without what it changed
+        std::string new_hash;
+        json new_definition;
+    };
+    std::map<std::string, std::map<std::string, pin>> pins_;
+};
+
+}  // namespace holdfast::mcp::gateway
