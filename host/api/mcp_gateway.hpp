@@ -10,7 +10,6 @@
 
 #include "api/mcp_box.hpp"
 #include "api/mcp_settings.hpp"
-#include "kernel/plugins/ports.hpp"
 #include "mcp/gateway/legacy_session.hpp"
 #include "mcp/gateway/modern_call.hpp"
 #include "mcp/gateway/pins.hpp"
@@ -28,7 +27,8 @@ struct mcp_gateway_options {
     supervise::runtime* runtime = nullptr;      ///< borrowed; outlives the gateway
     events::bus* bus = nullptr;                 ///< borrowed; may be null
     std::shared_ptr<servers::server_set> servers;
-    std::shared_ptr<plugins::call_port> store;  ///< pins; null: they last as long as the host
+    /// A method of hf.store/1, for pins; empty: they last as long as the host.
+    std::function<void(const std::string& method, json request, unique_function<void(result<json>)> done)> store;
     std::function<void(servers::log_level, const std::string& line)> log;  ///< may be empty
 };
 

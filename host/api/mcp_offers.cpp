@@ -9,7 +9,6 @@ using namespace mcp::gateway;
 namespace {
 
 constexpr const char* pin_table_name = "tool_pins";
-constexpr milliseconds store_timeout{10'000};
 constexpr seconds store_retry{2};
 constexpr std::int64_t pin_page = 200;
 constexpr std::size_t max_told_collisions = 10'000;
@@ -208,14 +207,14 @@ void mcp_gateway::store_pins(const std::set<std::string>& servers) {
             std::lock_guard lock(mutex_);
             row = pins_.row(server);
         }
-        options_.store->submit("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, store_timeout, {}, [weak = weak_from_this(), server](result<json> r) {
+        options_.store("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, [weak = weak_from_this(), server](result<json> r) {
             if (auto self = weak.lock(); self && !r) self->say(servers::log_level::error, "the pinned definitions of '" + server + "' are not stored: " + r.error().message);
         });
     }
 }
 
 void mcp_gateway::load_pins(std::string after) {
-    options_.store->submit("list", {{"table", pin_table_name}, {"after", after}, {"limit", pin_page}}, store_timeout, {}, [weak = weak_from_this(), after](result<json> r) {
+    options_.store("list", {{"table", pin_table_name}, {"after", after}, {"limit", pin_page}}, [weak = weak_from_this(), after](result<json> r) {
         const auto self = weak.lock();
         if (!self || self->stopped_) return;
         if (!r) {
@@ -254,7 +253,7 @@ void mcp_gateway::approve(const std::string& server, const std::string& tool, co
     if (options_.bus) options_.bus->publish(dashboard, "tool_definition_approved", json{{"mcp_name", server}, {"tool", tool}, {"by", by}});
     const json answer{{"server", server}, {"tool", tool}, {"state", "pinned"}};
     if (!options_.store) return done(answer);
-    options_.store->submit("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, store_timeout, {}, [answer, done = std::move(done)](result<json> r) mutable {
+    options_.store("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, [answer, done = std::move(done)](result<json> r) mutable {
         if (r) done(answer);
         else done(tl::unexpected<error>(r.error()));
     });

@@ -29,6 +29,7 @@ constexpr seconds tree_deadline{20};
 constexpr milliseconds lock_patience{500};
 constexpr milliseconds stop_time_when_stuck{2000};
 constexpr int lock_poll_ms = 5;
+constexpr seconds gateway_store_timeout{10};
 const std::vector<std::string> keyed_sections{"plugins", "mcpServers"};
 
 template <class F>
@@ -270,7 +271,7 @@ result<void> application::build_services() {
     go.runtime = rt_.get();
     go.bus = bus_.get();
     go.servers = servers_;
-    go.store = store_;
+    go.store = [store = store_](const std::string& method, json request, unique_function<void(result<json>)> done) { store->submit(method, std::move(request), gateway_store_timeout, {}, std::move(done)); };
     go.log = [](servers::log_level l, const std::string& line) { write_log(level_of(l), "gateway", line); };
     gateway_ = api::mcp_gateway::create(std::move(go));
     api::register_mcp_methods(methods_, gateway_);

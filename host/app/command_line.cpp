@@ -72,6 +72,29 @@ void add_server_commands(CLI::App& app, parsed& p) {
     log->callback([&p] { p.code = log_command(p.common, p.name, p.limit); });
 }
 
+void add_gateway_commands(CLI::App& app, parsed& p) {
+    auto* gateway = app.add_subcommand("gateway", "The MCP endpoint in front of all servers: what it serves, and tools whose definition changed");
+    gateway->require_subcommand(1);
+    gateway->add_subcommand("status", "Sessions, requests, names and collisions")->callback([&p] { p.code = list_command(p.common, "gateway.status", json::object()); });
+    auto* pins = gateway->add_subcommand("pins", "Approved definitions of tools, and those that changed and are held");
+    pins->add_option("SERVER", p.name, "Only this server's");
+    pins->add_flag("--held", p.quiet, "Only those that wait for approval");
+    pins->callback([&p] {
+        json params{{"held", p.quiet}};
+        if (!p.name.empty()) params["server"] = p.name;
+        p.code = list_command(p.common, "gateway.pins", params);
+    });
+    auto* approve = gateway->add_subcommand("approve", "Approve the changed definition of a tool: it is offered again");
+    approve->add_option("SERVER", p.name)->required();
+    approve->add_option("TOOL", p.second)->required();
+    approve->add_option("--hash", p.third, "Only if it is the one with this hash");
+    approve->callback([&p] {
+        json params{{"server", p.name}, {"tool", p.second}};
+        if (!p.third.empty()) params["hash"] = p.third;
+        p.code = list_command(p.common, "gateway.approve", params);
+    });
+}
+
 void add_ui_commands(CLI::App& app, parsed& p) {
     auto* ui = app.add_subcommand("ui", "Start, stop or swap user interfaces of the running host");
     ui->require_subcommand(1);
@@ -169,6 +192,7 @@ void add_everything(CLI::App& app, parsed& p) {
     app.add_subcommand("schema", "Print the JSON Schema of the configuration, every plugin's settings included")->callback([&p] { p.code = print_schema(p.common); });
     add_listings(app, p);
     add_server_commands(app, p);
+    add_gateway_commands(app, p);
     add_ui_commands(app, p);
     add_plugin_commands(app, p);
 
