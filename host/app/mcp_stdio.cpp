@@ -4,7 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <condition_variable>
+#include <algorithm>
 #include <csignal>
 #include <deque>
 #include <iostream>
@@ -22,7 +22,7 @@ constexpr std::size_t max_held = 1000;                // lines that wait for the
 constexpr int rpc_parse_error = -32700, rpc_failed = -32000;
 constexpr auto reconnect_every = milliseconds(100);
 constexpr auto own_host_after = seconds(3);           // a host that restarts is back by then; else one is started
-constexpr auto last_answers = seconds(2);             // after the end of stdin
+constexpr auto last_answers = seconds(5);             // after the end of stdin; a client in a hurry sends a signal
 
 int wake_fd = -1;                                     // counts reasons for the main thread to look
 volatile std::sig_atomic_t told_to_end = 0;
@@ -46,9 +46,12 @@ class stdio_gateway {
         end.sa_handler = on_end_signal;
         for (int s : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(s, &end, nullptr);
         if (auto r = attach(true); !r) return explain(r.error());
-        for (bool open = true; open && !told_to_end && !stdout_gone_;) {
-            pollfd fds[]{{held_.size() < max_held ? STDIN_FILENO : -1, POLLIN, 0}, {wake_fd, POLLIN, 0}};
-            const int timeout = client_ ? -1 : static_cast<int>(reconnect_every.count());
+        bool open = true;
+        steady_time end_by{};
+        const auto works = [&] { return open || (std::chrono::steady_clock::now() < end_by && !(held_.empty() && answered())); };
+        while (works() && !told_to_end && !stdout_gone_) {
+            pollfd fds[]{{open && held_.size() < max_held ? STDIN_FILENO : -1, POLLIN, 0}, {wake_fd, POLLIN, 0}};
+            const int timeout = client_ && open ? -1 : static_cast<int>(reconnect_every.count());
             if (::poll(fds, 2, timeout) < 0 && errno != EINTR) break;
             if (fds[1].revents) {
                 std::uint64_t count = 0;
@@ -56,7 +59,10 @@ class stdio_gateway {
             }
             if (lost_.exchange(false)) let_go();
             if (!client_) reattach();
-            if (fds[0].revents) open = read_input();
+            if (fds[0].revents && !read_input()) {
+                open = false;
+                end_by = std::chrono::steady_clock::now() + last_answers;
+            }
             flush_held();
         }
         return finish();
@@ -148,13 +154,23 @@ class stdio_gateway {
         return !m || method == "initialize" || method == "server/discover" || method == "ping" || method == "notifications/initialized";
     }
     void flush_held() {
-        while (!held_.empty() && client_ && (ready_ || greets(held_.front()))) {
+        // What follows an initialize belongs to the session that its answer names.
+        while (!held_.empty() && client_ && !greeting() && (ready_ || greets(held_.front()))) {
             const std::string line = std::move(held_.front());
             held_.pop_front();
             forward(line, false);
         }
     }
 
+    bool greeting() {
+        std::lock_guard lock(mutex_);
+        return std::any_of(under_way_.begin(), under_way_.end(), [](const auto& e) { return e->method == "initialize"; });
+    }
+    /// Nothing is under way but what has no end.
+    bool answered() {
+        std::lock_guard lock(mutex_);
+        return std::none_of(under_way_.begin(), under_way_.end(), [](const auto& e) { return e->method != "subscriptions/listen"; });
+    }
     void forward(const std::string& line, bool again) {
         auto e = std::make_shared<exchange>();
         e->again = again;
@@ -221,9 +237,11 @@ class stdio_gateway {
             for (const char* list : {"tools", "prompts", "resources"})
                 print(std::string(R"({"jsonrpc":"2.0","method":"notifications/)") + list + R"(/list_changed"})");
         }
-        std::lock_guard lock(mutex_);
-        under_way_.erase(e);
-        changed_.notify_all();
+        {
+            std::lock_guard lock(mutex_);
+            under_way_.erase(e);
+        }
+        wake();
     }
     void say_initialized(control_client* host) {
         std::string session;
@@ -257,12 +275,6 @@ class stdio_gateway {
     }
 
     int finish() {
-        if (client_ && !told_to_end) {
-            std::unique_lock lock(mutex_);
-            changed_.wait_for(lock, last_answers, [this] {
-                return std::none_of(under_way_.begin(), under_way_.end(), [](const auto& e) { return !e->id.is_null() && e->method != "subscriptions/listen"; });
-            });
-        }
         std::string session;
         {
             std::lock_guard lock(mutex_);
@@ -285,7 +297,6 @@ class stdio_gateway {
     std::deque<std::string> held_;
     std::mutex output_mutex_;
     std::mutex mutex_;                        // guards what follows
-    std::condition_variable changed_;
     std::string session_, initialize_;        // a legacy client's
     std::set<std::shared_ptr<exchange>> under_way_;  // second owner: the call's callbacks
     std::unique_ptr<control_client> client_;  // Owner: the main thread. Destroyed first: its callbacks use the rest
