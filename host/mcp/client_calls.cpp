@@ -1,4 +1,5 @@
 // Calls: deadlines, input between rounds (modern) or while they run (legacy), cancellation; and health probes.
+#include "mcp/client_elicitation.hpp"
 #include "mcp/client_impl.hpp"
 
 namespace holdfast::mcp {
@@ -177,7 +178,7 @@ void client_machine::impl::on_input_required(call_state& c, const json& result, 
     for (const auto& [key, r] : requests.items()) {
         const std::string method = string_or(r, "method");
         if (!known_input(method)) return broken("the server asked for unknown input '" + quote(method) + "'");
-        asked a{method, key, {}, {}};
+        asked a{method, key, {}, {}, {}};
         if (method == "roots/list" && !c.request.accepts_input)
             a.response = json{{"roots", options.roots}};
         else if (!c.request.accepts_input && method == "elicitation/create")
@@ -192,6 +193,7 @@ void client_machine::impl::on_input_required(call_state& c, const json& result, 
     for (auto& [key, a] : c.inputs) {
         if (a.response) continue;
         const json params = member(requests[a.server_key], "params");
+        if (c.request.fills_defaults && a.method == "elicitation/create") a.params = params;
         out.push_back(out::input{id, key, a.method, params.is_object() ? params : json::object(), --open > 0});
     }
     if (asks)
@@ -206,6 +208,7 @@ void client_machine::impl::answer(in::answer a, steady_time now, actions& out) {
     call_state& c = it->second;
     auto input = c.inputs.find(a.key);
     if (input == c.inputs.end() || input->second.response) return;  // answered already: the first one counted
+    if (!input->second.params.is_null()) a.response = with_defaults(input->second.params, std::move(a.response));
     const bool refused = !a.response.is_object() || a.response.contains("error");
     if (!input->second.server_id.is_null()) {
         const json server_id = input->second.server_id;

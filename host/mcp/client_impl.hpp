@@ -34,6 +34,7 @@ struct client_machine::impl {
         std::string server_key;  ///< modern: its name in inputRequests
         json server_id;          ///< legacy: the id of the server's request
         std::optional<json> response;
+        json params;             ///< of a form whose defaults are to be filled in
     };
 
     struct call_state {

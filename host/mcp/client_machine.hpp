@@ -73,6 +73,7 @@ struct call {
     std::string owner;            ///< session; input requests of legacy servers go to its newest call
     json capabilities;            ///< of the one who asks, declared to modern servers; null: client_options::capabilities
     std::string log_level;        ///< least severe log message wanted; empty: none. Modern servers are asked for it
+    bool fills_defaults = false;  ///< what an accepted form leaves out gets its default (false: answers pass as they are)
 };
 struct cancel { call_id id; std::string reason; };
 struct answer { call_id id; std::string key; json response; };  ///< the result, or {"error":{"code","message"}}

@@ -45,7 +45,8 @@ void client_machine::impl::on_server_request(rpc_request& r, steady_time now, ac
     if (server_requests.size() >= options.limits.max_server_requests)
         return refuse(rpc_code::internal_error, "too many requests are waiting for an answer");
     const std::string key = "s" + std::to_string(next_key++);
-    c->inputs.emplace(key, asked{r.method, {}, r.id, {}});
+    const bool fill = c->request.fills_defaults && r.method == "elicitation/create";
+    c->inputs.emplace(key, asked{r.method, {}, r.id, {}, fill ? r.params : json()});
     server_requests.emplace(id_text(r.id), std::make_pair(c->request.id, key));
     if (!c->paused_since) c->paused_since = now;
     out.push_back(out::input{c->request.id, key, r.method, r.params.is_object() ? std::move(r.params) : json::object()});

@@ -16,6 +16,7 @@ struct call_job {
     milliseconds timeout{60'000};
     json capabilities;      ///< null: the host's own
     std::string log_level;
+    bool fills_defaults = false;  ///< of forms
     tool_call_events events;
     bool sent = false;      ///< Owner: the actor
     std::uint64_t conn = 0; ///< the connection it was sent on; its answers, input and cancel go there

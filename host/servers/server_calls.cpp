@@ -45,6 +45,7 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     c.owner = job->session;
     c.capabilities = std::move(job->capabilities);
     c.log_level = std::move(job->log_level);
+    c.fills_defaults = job->fills_defaults;
     job->sent = true;  // from here bytes may leave; `done` knows better and says so
     job->conn = link_->id;
     calls_.emplace(job->id, std::move(job));

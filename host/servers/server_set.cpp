@@ -363,6 +363,7 @@ std::uint64_t server_set::call(tool_call request, tool_call_events events) {
     auto job = std::make_shared<call_job>();
     job->tool = request.tool;
     job->method = "tools/call";
+    job->fills_defaults = true;  // our own sessions' people answer; a gateway's client has its own ways
     job->params = {{"name", std::move(request.tool)}, {"arguments", std::move(request.arguments)}};
     job->session = std::move(request.session);
     job->timeout = request.timeout;

@@ -14,7 +14,6 @@
 
 #include "holdfast/ext/transport.h"
 #include "holdfast/testing/loader.hpp"
-#include "mcp/client_elicitation.hpp"
 #include "mcp/client_machine.hpp"
 #include "net-client/http_client.hpp"
 
@@ -254,7 +253,7 @@ class session {
         c.method = method;
         c.params = std::move(params);
         c.timeout = call_timeout;
-        c.accepts_input = c.wants_progress = true;
+        c.accepts_input = c.wants_progress = c.fills_defaults = true;
         c.owner = "conformance";
         in_.put(std::move(c));
     }
@@ -292,7 +291,7 @@ class session {
         if (i.method == "roots/list") return {{"roots", options().roots}};
         if (i.method == "sampling/createMessage")
             return {{"role", "assistant"}, {"content", {{"type", "text"}, {"text", "an answer"}}}, {"model", "none"}, {"stopReason", "endTurn"}};
-        return mcp::with_defaults(i.params, {{"action", "accept"}, {"content", json::object()}});
+        return {{"action", "accept"}, {"content", json::object()}};
     }
 
     transport& transport_;

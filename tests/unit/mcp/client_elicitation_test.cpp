@@ -1,8 +1,7 @@
-#include <gtest/gtest.h>
-
 #include "mcp/client_elicitation.hpp"
+#include "scripted_server.hpp"
 
-namespace holdfast::mcp {
+namespace holdfast::mcp::test {
 namespace {
 
 const json form = json::parse(R"({"message":"?","requestedSchema":{"type":"object","properties":{
@@ -23,5 +22,26 @@ TEST(elicitation_defaults, leave_every_other_answer_alone) {
     EXPECT_EQ(with_defaults(form, 5), json(5));
 }
 
+TEST(elicitation_defaults, are_filled_in_for_callers_that_want_it_in_both_eras) {
+    for (const bool modern : {false, true}) {
+        for (const bool fills : {false, true}) {
+            script s;
+            if (modern) s.become_modern();
+            else s.become_legacy();
+            in::call c;
+            c.id = 1, c.method = "tools/call", c.params = {{"name", "echo"}}, c.accepts_input = true, c.fills_defaults = fills;
+            s.on(std::move(c));
+            const json request = s.expect("tools/call");
+            if (modern) s.replies(request, {{"resultType", "input_required"}, {"inputRequests", {{"k", {{"method", "elicitation/create"}, {"params", form}}}}}});
+            else s.says({{"id", "q"}, {"method", "elicitation/create"}, {"params", form}});
+            ASSERT_TRUE(s.find<out::input>());
+            s.on(in::answer{1, s.find<out::input>()->key, {{"action", "accept"}, {"content", {{"age", 30}}}}});
+            ASSERT_EQ(s.sent.size(), 1u);
+            const json answer = modern ? s.sent[0]["params"]["inputResponses"]["k"] : s.sent[0]["result"];
+            EXPECT_EQ(answer["content"].size(), fills ? 3u : 1u) << dump(s.sent[0]);
+        }
+    }
+}
+
 }  // namespace
-}  // namespace holdfast::mcp
+}  // namespace holdfast::mcp::test
