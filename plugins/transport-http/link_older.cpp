@@ -17,7 +17,8 @@ void link::open_older() {
                                                   },
                                                   [weak] {
                                                       if (const auto self = weak.lock()) self->load.fetch_sub(1);
-                                                  }});
+                                                  },
+                                                  account_});
     if (!account_) return older_->open();
     account_->freshen([weak] {
         const auto self = weak.lock();
@@ -45,7 +46,8 @@ bool link::fall_back(const exchange_ptr& x) {
                                                   },
                                                   [weak] {
                                                       if (const auto self = weak.lock()) self->load.fetch_sub(1);
-                                                  }});
+                                                  },
+                                                  account_});
     older_->deliver(x->text, x->out);
     older_->open();
     return true;

@@ -13,11 +13,38 @@ bool good(int status) { return status >= 200 && status < 300; }
 }  // namespace
 
 void sse_link::open() {
+    listen();
+    if (closed_) return;
+    client_.after(std::min(server_.connect_timeout, longest_wait_for_endpoint), [weak = weak_from_this()] {
+        const auto late = weak.lock();
+        if (late && late->endpoint_.empty()) late->fail({HF_E_TIMEOUT, late->server_.origin + " did not name its endpoint in time.", true});
+    });
+}
+
+bool sse_link::renew(int status, credentials& with, const net::result& r, std::function<void(const sdk::status&)> then) {
+    if (!hooks_.account || closed_ || with.tries >= max_credential_tries) return false;
+    if (status != 401 && !(status == 403 && with.challenge.error == "insufficient_scope")) return false;
+    ++with.tries;
+    hooks_.account->refused(with.sent, {with.challenge, oauth::reach_of(r.address)}, [self = shared_from_this(), status, then = std::move(then)](sdk::status s) {
+        if (self->closed_) return;
+        if (!s.ok()) {
+            s.message = self->server_.origin + ": " + s.message;
+            s.peer_status = status;
+        }
+        then(s);
+    });
+    return true;
+}
+
+void sse_link::listen() {
     net::request r = hooks_.request("GET");
     r.headers.push_back({"Accept", "text/event-stream"});
+    with_.sent = net::find_header(r.headers, "authorization");
+    status_ = 0;
     const auto self = shared_from_this();
     transfer_ = client_.send(std::move(r), {[self](int status, const net::headers& h) {
                                                 self->status_ = status;
+                                                self->with_.challenge = oauth::read_challenge(h);
                                                 self->events_ = net::media_type(net::find_header(h, "content-type")) == "text/event-stream";
                                                 if (!self->closed_ && (!good(status) || !self->events_)) self->client_.cancel(self->transfer_);
                                             },
@@ -29,16 +56,13 @@ void sse_link::open() {
                                             },
                                             [self](const net::result& done) {
                                                 if (self->closed_) return;
+                                                if (self->renew(self->status_, self->with_, done, [self](const sdk::status& s) { return s.ok() ? self->listen() : self->fail(s); })) return;
                                                 if (self->status_ != 0 && !good(self->status_)) return self->fail(status_of_refusal(self->status_, self->server_.origin));
                                                 if (self->status_ != 0 && !self->events_) return self->fail({HF_E_PROTOCOL, self->server_.origin + " answered with something that is no event stream."});
                                                 if (done.what != net::outcome::ok) return self->fail(status_of_loss(done));
                                                 self->fail({HF_E_TRANSPORT, self->server_.origin + " ended the event stream.", true});
                                             }});
-    if (transfer_ == 0) return fail({HF_E_OVERLOADED, "too many requests are under way.", true});
-    client_.after(std::min(server_.connect_timeout, longest_wait_for_endpoint), [weak = weak_from_this()] {
-        const auto late = weak.lock();
-        if (late && late->endpoint_.empty()) late->fail({HF_E_TIMEOUT, late->server_.origin + " did not name its endpoint in time.", true});
-    });
+    if (transfer_ == 0) fail({HF_E_OVERLOADED, "too many requests are under way.", true});
 }
 
 void sse_link::hear(const net::sse_event& e) {
@@ -88,24 +112,49 @@ void sse_link::send_waiting() {
 
 void sse_link::post(const message_ptr& m) {
     holding_ = m->out.method == "notifications/initialized";
+    under_way_.push_back(m);
+    if (!hooks_.account) return transmit(m);
+    hooks_.account->freshen([self = shared_from_this(), m] {
+        if (!self->closed_ && !m->over) self->transmit(m);
+    });
+}
+
+void sse_link::transmit(const message_ptr& m) {
     net::request r = hooks_.request("POST");
     r.url = endpoint_;
     r.headers.push_back({"Content-Type", "application/json"});
-    r.body = std::move(m->text);
+    m->with.sent = net::find_header(r.headers, "authorization");
+    if (hooks_.account) r.body = m->text;  // perhaps once more, with other credentials
+    else r.body = std::move(m->text);
     r.max_body_bytes = settings_.max_message_bytes;
-    under_way_.push_back(m);
+    m->status = 0;
     const auto self = shared_from_this();
-    m->transfer = client_.send(std::move(r), {[m](int status, const net::headers&) { m->status = status; }, nullptr, [self, m](const net::result& r) { self->on_posted(m, r); }});
+    m->transfer = client_.send(std::move(r), {[m](int status, const net::headers& h) {
+                                                  m->status = status;
+                                                  m->with.challenge = oauth::read_challenge(h);
+                                              },
+                                              nullptr, [self, m](const net::result& r) { self->on_posted(m, r); }});
     if (m->transfer == 0) on_posted(m, {net::outcome::failed, 0, "too many requests are under way"});
 }
 
 void sse_link::on_posted(const message_ptr& m, const net::result& r) {
-    if (closed_ || std::exchange(m->over, true)) return;
+    if (closed_ || m->over) return;
+    const auto again = [self = shared_from_this(), m](const sdk::status& s) {
+        if (s.ok()) return self->transmit(m);
+        self->settle(m, s);
+    };
+    if (renew(m->status, m->with, r, again)) return;
+    settle(m, r.what == net::outcome::ok && good(m->status) ? sdk::status{}
+              : m->status != 0 && !good(m->status)          ? status_of_refusal(m->status, server_.origin)
+                                                            : status_of_loss(r));
+}
+
+void sse_link::settle(const message_ptr& m, const sdk::status& why) {
+    if (std::exchange(m->over, true)) return;
     under_way_.erase(std::remove(under_way_.begin(), under_way_.end(), m), under_way_.end());
     if (m->out.method == "notifications/initialized") holding_ = false;
     hooks_.taken();
-    if (r.what != net::outcome::ok || !good(m->status)) {
-        const sdk::status why = m->status != 0 && !good(m->status) ? status_of_refusal(m->status, server_.origin) : status_of_loss(r);
+    if (!why.ok()) {
         if (m->out.kind == message_kind::request) sink_.request_failed(m->out.id, why);
         else sink_.log((m->out.method.empty() ? std::string("a response") : m->out.method) + " was not delivered: " + why.message);
     }
@@ -123,7 +172,8 @@ void sse_link::abandon(const std::string& id) {
 void sse_link::close() {
     if (std::exchange(closed_, true)) return;
     if (transfer_) client_.cancel(transfer_);
-    for (const auto& m : under_way_) client_.cancel(m->transfer);
+    for (const auto& m : under_way_)
+        if (m->transfer) client_.cancel(m->transfer);
     const std::size_t left = under_way_.size() + waiting_.size();
     under_way_.clear();
     waiting_.clear();

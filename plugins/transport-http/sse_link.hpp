@@ -8,6 +8,7 @@
 
 #include "holdfast/transport.hpp"
 #include "net-client/sse.hpp"
+#include "oauth/account.hpp"
 #include "transport-http/http_config.hpp"
 #include "transport-http/message.hpp"
 
@@ -21,6 +22,7 @@ struct sse_hooks {
     std::function<void()> opened;                                      ///< the endpoint is known
     std::function<void(const sdk::status&)> over;                      ///< once: it could not be opened, or was lost
     std::function<void()> taken;                                       ///< one message has been dealt with
+    std::shared_ptr<oauth::account> account;                           ///< null: credentials are as they are
 };
 
 /// Owner: the client's driving thread.
@@ -38,19 +40,31 @@ class sse_link : public std::enable_shared_from_this<sse_link> {
     void close();
 
   private:
+    // What a request was sent with, and why it was refused.
+    struct credentials {
+        std::string sent;
+        oauth::challenge challenge;
+        int tries = 0;
+    };
     struct message {
         std::string text;
         outgoing out;
         std::uint64_t transfer = 0;
         int status = 0;
         bool over = false;
+        credentials with;
     };
     using message_ptr = std::shared_ptr<message>;  // owners: under_way_ or waiting_, and the callbacks of its transfer
 
     void hear(const net::sse_event& e);
     void learn_endpoint(const std::string& reference);
+    void listen();
     void post(const message_ptr& m);
+    void transmit(const message_ptr& m);
+    /// True: `then` hears whether to send it again. Requests are refused before anything is done.
+    bool renew(int status, credentials& with, const net::result& r, std::function<void(const sdk::status&)> then);
     void on_posted(const message_ptr& m, const net::result& r);
+    void settle(const message_ptr& m, const sdk::status& why);
     void send_waiting();
     void fail(const sdk::status& why);
 
@@ -61,6 +75,7 @@ class sse_link : public std::enable_shared_from_this<sse_link> {
     sse_hooks hooks_;
     net::sse_parser stream_;
     std::uint64_t transfer_ = 0;  // the GET
+    credentials with_;            // of the GET
     int status_ = 0;
     bool events_ = false, holding_ = false, closed_ = false;
     std::string endpoint_;

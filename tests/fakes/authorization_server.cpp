@@ -16,6 +16,12 @@ bool has(const std::string& scopes, const std::string& one) { return oauth::incl
 
 authorization_server::authorization_server() : server_([this](const heard_request& q, script_server::peer& p) { serve(q, p); }) {}
 
+authorization_server::~authorization_server() {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+    changed_.notify_all();
+}
+
 void authorization_server::set(const std::function<void(faults&)>& f) {
     std::lock_guard lock(mutex_);
     f(faults_);
@@ -46,10 +52,10 @@ std::string authorization_server::fresh(const char* kind) {
 }
 
 void authorization_server::serve(const heard_request& q, script_server::peer& p) {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     const std::string path = q.target.substr(0, q.target.find('?'));
     const std::string query = path.size() < q.target.size() ? q.target.substr(path.size() + 1) : "";
-    if (path == "/mcp") return serve_mcp(q, p);
+    if (path == "/mcp" || path == "/mcp/messages") return serve_mcp(q, p, lock);
     if (path == "/.well-known/oauth-protected-resource/mcp") {
         json o = {{"resource", url()}, {"authorization_servers", json::array({issuer()})}};
         if (!faults_.resource.is_null()) o.merge_patch(faults_.resource);
@@ -76,7 +82,25 @@ void authorization_server::serve(const heard_request& q, script_server::peer& p)
     }
 }
 
-void authorization_server::serve_mcp(const heard_request& q, script_server::peer& p) {
+void authorization_server::stream(script_server::peer& p, std::unique_lock<std::mutex>& lock) {
+    const int mine = ++streams_;  // the newest alone is told
+    changed_.notify_all();
+    events_ = {"event: endpoint\ndata: /mcp/messages\n\n"};
+    lock.unlock();
+    p.events();
+    for (;;) {
+        lock.lock();
+        changed_.wait(lock, [&] { return ending_ || mine != streams_ || !events_.empty(); });
+        if (ending_ || mine != streams_) break;
+        const std::string next = events_.front();
+        events_.pop_front();
+        lock.unlock();
+        p.chunk(next);
+    }
+    p.hang_up();
+}
+
+void authorization_server::serve_mcp(const heard_request& q, script_server::peer& p, std::unique_lock<std::mutex>& lock) {
     const json m = json::parse(q.body, nullptr, false);
     const std::string method = m.is_object() ? m.value("method", "") : "";
     const std::string given = q.header("authorization");
@@ -89,6 +113,13 @@ void authorization_server::serve_mcp(const heard_request& q, script_server::peer
     } else if (method == "tools/call" && !has(it->second.scope, faults_.write_scope)) {
         ++counts_.refused;
         p.answer(403, "text/plain", "", "WWW-Authenticate: Bearer error=\"insufficient_scope\", scope=\"" + faults_.write_scope + "\", " + meta + "\r\n");
+    } else if (faults_.older) {
+        if (q.method == "GET") return stream(p, lock);
+        if (q.target == "/mcp") return void(p.answer(405, "", ""));
+        ++counts_.served;
+        events_.push_back("data: " + json{{"jsonrpc", "2.0"}, {"id", m["id"]}, {"result", {{"method", method}}}}.dump() + "\n\n");
+        changed_.notify_all();
+        p.answer(202, "", "");
     } else {
         ++counts_.served;
         if (method == "initialize")

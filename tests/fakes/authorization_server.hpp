@@ -1,6 +1,8 @@
 #pragma once
 // An MCP server and the authorization server it trusts, behind one port, strict about everything a client has to get right and
 // wrong wherever a test wants it to be.
+#include <condition_variable>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -23,6 +25,7 @@ class authorization_server {
         bool denies = false;                        ///< the person says no
         std::string scope = "mcp:basic";            ///< what the server wants to see at first
         std::string write_scope;                    ///< what tools/call needs beyond
+        bool older = false;                         ///< the MCP server speaks HTTP with SSE of 2024-11-05 only
         std::string scopes_granted;                 ///< instead of those asked for
     };
     struct counts {
@@ -30,6 +33,7 @@ class authorization_server {
     };
 
     authorization_server();
+    ~authorization_server();
 
     std::string url() const { return server_.url("/mcp"); }
     std::string issuer() const { return server_.url("/as"); }
@@ -50,13 +54,18 @@ class authorization_server {
         bool good = true;
     };
     void serve(const heard_request& q, script_server::peer& p);
-    void serve_mcp(const heard_request& q, script_server::peer& p);
+    void serve_mcp(const heard_request& q, script_server::peer& p, std::unique_lock<std::mutex>& lock);
+    void stream(script_server::peer& p, std::unique_lock<std::mutex>& lock);
     void authorize(const fields& query, script_server::peer& p);
     void give_token(const heard_request& q, script_server::peer& p);
     void complain(const std::string& what) { ++counts_.wrong, problems_.push_back(what); }
     std::string fresh(const char* kind);
 
     mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<std::string> events_;  // for the stream of an older server
+    int streams_ = 0;
+    bool ending_ = false;
     faults faults_;
     counts counts_;
     int last_ = 0;

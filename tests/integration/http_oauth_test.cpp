@@ -87,8 +87,10 @@ class plugin {
         numbers_[c.get()] = last_;
         return c;
     }
+    bool modern = true;
     void send(const std::shared_ptr<connection>& c, int id, const std::string& method) {
         json m = {{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", {{"_meta", {{"io.modelcontextprotocol/protocolVersion", "2026-07-28"}}}}}};
+        if (!modern) m["params"].erase("_meta");
         if (method == "tools/call") m["params"]["name"] = "t";
         hf_error err = sdk::empty_error();
         const std::string text = m.dump();
@@ -101,7 +103,7 @@ class plugin {
         send(c, id, method);
         EXPECT_TRUE(c->wait([&] { return c->answers.count(key) || c->failed.count(key); })) << method;
         std::lock_guard lock(c->mutex);
-        return c->failed.count(key) ? c->failed[key] : sdk::status{};
+        return c->failed.count(key) ? c->failed[key] : c->answers.count(key) ? sdk::status{} : sdk::status{HF_E_TIMEOUT, "no answer"};
     }
     /// Opens a connection that logs in; waits for the URL or for the end.
     std::shared_ptr<connection> begin_login(json config) {
@@ -498,6 +500,33 @@ TEST(http_oauth, a_token_that_cannot_be_kept_is_used_all_the_same) {
     EXPECT_TRUE(p.call(c).ok());
     EXPECT_NE(kept(d).find(s.secrets().back()), std::string::npos) << "written as soon as it can be";
     EXPECT_TRUE(s.problems().empty());
+}
+
+TEST(http_oauth, servers_of_the_oldest_transport_are_logged_in_to_as_well) {
+    for (const bool asked_for : {true, false}) {
+        authorization_server s;
+        directory d;
+        plugin p(d);
+        p.modern = false;
+        s.set([](auto& f) { f.older = true; });
+        json config = config_of(s);
+        if (asked_for) config["type"] = "sse";
+        auto c = p.open(config);
+        const auto why = asked_for ? p.end_of(c) : p.call(c, "initialize");
+        EXPECT_EQ(why.code, HF_E_AUTH);
+        EXPECT_NE(why.message.find("server login srv"), std::string::npos) << why.message;
+        ASSERT_TRUE(p.log_in(config).ok());
+        c = p.open(config);
+        EXPECT_TRUE(p.call(c, "initialize").ok());
+        EXPECT_TRUE(p.call(c).ok());
+        s.forget_tokens();
+        EXPECT_TRUE(p.call(c).ok()) << "renewed on the way";
+        EXPECT_EQ(s.counted().refreshed, 1);
+        s.forget_tokens();
+        c = p.open(config);
+        EXPECT_TRUE(p.call(c, "initialize").ok()) << "renewed for the stream";
+        EXPECT_EQ(s.counted().refreshed, 2);
+    }
 }
 
 TEST(http_oauth, settings_that_are_wrong_are_refused_before_anything_is_sent) {
