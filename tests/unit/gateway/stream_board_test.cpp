@@ -1,0 +1,107 @@
+#include <gtest/gtest.h>
+// after gtest
+#include <rapidcheck/gtest.h>
+
+#include "gateway_fixture.hpp"
+#include "mcp/gateway/stream_board.hpp"
+
+namespace holdfast::mcp::gateway::test {
+namespace {
+
+const steady_time start{std::chrono::hours(1)};
+
+// Whatever happens to connections, a client that resumes with the last id it saw gets every message of the stream exactly
+// once and in order, as long as the budget holds them.
+RC_GTEST_PROP(stream_board, resuming_neither_loses_nor_repeats, ()) {
+    stream_board b({}, true, true);
+    actions out;
+    stream_id next = 1, here = next++;
+    const auto n = b.open_post(here, 1);
+    std::vector<int> seen;
+    std::string last = std::to_string(n) + "-0";
+    bool attached = true, ended = false;
+    int sent = 0;
+    const auto read = [&] {
+        for (const auto& a : out) {
+            if (const auto* e = std::get_if<act::emit>(&a); e && e->on == here) {
+                last = e->event;
+                if (!e->text.empty()) seen.push_back(std::stoi(e->text));
+            }
+            if (const auto* e = std::get_if<act::end>(&a); e && e->on == here) attached = false, ended = true;
+        }
+        out.clear();
+    };
+    b.ensure_open(n, start, out);
+    read();
+    for (const int step : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 3))) {
+        if (step == 0) b.send(n, std::to_string(sent++), start, out);
+        if (step == 1 && attached) b.gone(here, start), attached = false;
+        if (step == 2 && !attached) here = next++, b.attach(here, last, start, out), attached = true;
+        read();
+    }
+    b.answer(n, std::to_string(sent++), start, out);
+    read();
+    if (!ended) here = next++, b.attach(here, last, start, out), read();
+    RC_ASSERT(ended);
+    RC_ASSERT(seen.size() == static_cast<std::size_t>(sent));
+    for (int i = 0; i < sent; ++i) RC_ASSERT(seen[static_cast<std::size_t>(i)] == i);
+}
+RC_GTEST_PROP(stream_board, never_keeps_more_than_its_budget, ()) {
+    limits l;
+    l.max_replay_bytes = 1'000;
+    l.max_streams = 4;
+    stream_board b(l, true, false);
+    actions out;
+    stream_id next = 1;
+    std::vector<stream_board::number> open;
+    for (const int size : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 600))) {
+        if (const auto n = b.open_post(next, 1)) {
+            open.push_back(n);
+            b.ensure_open(n, start, out);
+            b.gone(next, start);
+        }
+        ++next;
+        if (!open.empty()) b.send(open[static_cast<std::size_t>(size) % open.size()], std::string(static_cast<std::size_t>(size), 'x'), start, out);
+        if (size % 3 == 0 && !open.empty()) b.answer(open.back(), "a", start, out), open.pop_back();
+        RC_ASSERT(b.bytes() <= l.max_replay_bytes);
+        RC_ASSERT(open.size() <= l.max_streams);
+    }
+}
+TEST(stream_board, finished_streams_are_forgotten_after_a_while) {
+    stream_board b({}, true, true);
+    actions out;
+    const auto n = b.open_post(1, 1);
+    b.ensure_open(n, start, out);
+    b.answer(n, "answer", start, out);
+    EXPECT_GT(b.bytes(), 0u);
+    b.tick(start + limits().replay_keep, out);
+    EXPECT_EQ(b.bytes(), 0u);
+}
+TEST(stream_board, a_second_listener_takes_the_place_of_the_first) {
+    stream_board b({}, true, true);
+    actions out;
+    b.attach(1, "", start, out);
+    out.clear();
+    b.attach(2, "", start, out);
+    EXPECT_EQ(all<act::end>(out).at(0).on, 1u);
+    EXPECT_EQ(all<act::head>(out).at(0).on, 2u);
+}
+TEST(stream_board, an_event_id_of_nobody_gets_the_standalone_stream) {
+    for (const char* id : {"99-1", "x-1", "1-", "-", "1-x", "18446744073709551616-1"}) {
+        stream_board b({}, true, true);
+        actions out;
+        b.attach(1, id, start, out);
+        EXPECT_TRUE(b.attached(stream_board::standalone)) << id;
+    }
+}
+TEST(stream_board, without_resuming_there_are_no_ids_and_nothing_is_kept) {
+    stream_board b({}, false, true);
+    actions out;
+    const auto n = b.open_post(1, 1);
+    b.send(n, "1", start, out);
+    for (const auto& e : all<act::emit>(out)) EXPECT_TRUE(e.event.empty());
+    EXPECT_EQ(b.bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace holdfast::mcp::gateway::test
