@@ -1,6 +1,7 @@
 #include "ui-http/gateway.hpp"
 
 #include "ui-http/mcp_exchange.hpp"
+#include "ui-http/mcp_websocket.hpp"
 #include "ui-http/omni.hpp"
 
 namespace holdfast::ui_http {
@@ -77,6 +78,7 @@ gateway::gateway(sdk::host& host, const settings& s)
       assets_(load_assets()),
       api_(std::make_shared<api_port>(host.api())),
       mcp_(api_, settings_.mcp),
+      mcp_sse_(settings_.mcp.enabled && settings_.mcp.sse ? std::make_shared<mcp_sse>(api_, settings_.mcp.path) : nullptr),
       message_rate_(s.message_rate, message_burst * s.message_rate),
       exchange_rate_(exchanges_per_second, exchange_burst),
       grace_(stop_grace) {}
@@ -193,7 +195,7 @@ bool gateway::still_allowed(const caller& c, bool used) {
 }
 
 void gateway::on_request(http_request request, web::responder respond) {
-    if (mcp_.serves(request.path)) return mcp_request(std::move(request), std::move(respond));
+    if (mcp_.serves(request.path) || (mcp_sse_ && mcp_sse_->serves(request.path))) return mcp_request(std::move(request), std::move(respond));
     auto once = std::make_shared<web::responder>(std::move(respond));
     const reply_fn reply = [once, cors = cors_origin(request)](http_response r) { (*once)(dressed(std::move(r), cors)); };
 
@@ -240,6 +242,7 @@ void gateway::mcp_request(http_request request, web::responder respond) {
         return respond(std::move(r));
     }
     if (const auto r = check_forgery(request, who->how, false)) return no(r->status, r->message);
+    if (!mcp_.serves(request.path)) return mcp_sse_->on_request(std::move(request), std::move(respond), who->who, cors);
     mcp_.on_request(std::move(request), std::move(respond), who->who, cors);
 }
 
@@ -395,6 +398,11 @@ web::upgrade_answer gateway::on_upgrade(const http_request& request) {
     const auto who = identify(request);
     if (!who) return no(http_response::failure(401, "unauthorized", "sign in before opening a WebSocket"));
     if (const auto r = check_forgery(request, who->how, true)) return no(refuse(*r));
+    if (settings_.mcp.enabled && settings_.mcp.websocket && request.path == settings_.mcp.path + "/ws") {
+        if (request.header("sec-websocket-protocol").find(mcp_websocket::protocol) != std::string_view::npos) answer.protocol = mcp_websocket::protocol;
+        answer.handler = std::make_shared<mcp_websocket>(api_, who->who, [this, c = *who] { return still_allowed(c, true); });
+        return answer;
+    }
     if (request.path != "/ws") return no(http_response::failure(404, "not_found", "the WebSocket is at /ws"));
 
     const bool ours = request.header("sec-websocket-protocol").find(ws_client::protocol) != std::string_view::npos;

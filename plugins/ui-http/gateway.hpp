@@ -13,6 +13,7 @@
 #include "ui-http/assets.hpp"
 #include "ui-http/logins.hpp"
 #include "ui-http/mcp_endpoint.hpp"
+#include "ui-http/mcp_sse.hpp"
 #include "ui-http/settings.hpp"
 #include "ui-http/ws_client.hpp"
 
@@ -64,6 +65,7 @@ class gateway final : public web::http_handler {
     const std::map<std::string, web::static_file, std::less<>> assets_;
     const std::shared_ptr<api_port> api_;  // shared with completions that outlive a stop
     mcp_endpoint mcp_;
+    const std::shared_ptr<mcp_sse> mcp_sse_;  // null: switched off. Shared with its streams
     ui_http::logins logins_;
     std::shared_ptr<ws_services> services_;  // shared with the clients
     std::shared_ptr<web::http_server> server_;  // set by listen, reset by the destructor only

@@ -56,6 +56,8 @@ HOLDFAST_PLUGIN(holdfast::ui_http::ui_http_plugin, R"json({
       "mcp": {"type": "object", "additionalProperties": false, "description": "the MCP endpoint (Streamable HTTP, every protocol version)", "properties": {
         "enabled": {"type": "boolean", "default": true},
         "path": {"type": "string", "default": "/mcp"},
+        "websocket": {"type": "boolean", "default": false, "description": "<path>/ws too: one message to a text message, subprotocol mcp"},
+        "sse": {"type": "boolean", "default": false, "description": "<path>/sse and <path>/messages too: HTTP with SSE of 2024-11-05, for old clients"},
         "rate": {"type": "integer", "minimum": 0, "maximum": 1000000, "default": 0, "description": "requests a second of one user, four times as many at once; 0: no limit"}}},
       "threads": {"type": "integer", "minimum": 1, "maximum": 16, "default": 2}
     }

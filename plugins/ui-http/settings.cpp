@@ -58,6 +58,8 @@ settings read_settings(std::string_view json_text) {
     s.threads = static_cast<int>(number("threads", 2, 1, 16));
     const json& mcp = member(*parsed, "mcp");
     if (const json& enabled = member(mcp, "enabled"); enabled.is_boolean()) s.mcp.enabled = enabled.get<bool>();
+    for (auto [key, to] : {std::pair{"websocket", &s.mcp.websocket}, std::pair{"sse", &s.mcp.sse}})
+        if (const json& on = member(mcp, key); on.is_boolean()) *to = on.get<bool>();
     s.mcp.path = string_or(mcp, "path", s.mcp.path);
     if (s.mcp.path.size() < 2 || s.mcp.path.front() != '/' || s.mcp.path.find_first_of("?# ") != std::string::npos)
         wrong("mcp.path: expected a path such as \"/mcp\", found \"" + s.mcp.path + "\"");

@@ -11,6 +11,8 @@ namespace holdfast::ui_http {
 struct mcp_settings {
     bool enabled = true;
     std::string path = "/mcp";
+    bool websocket = false;  ///< <path>/ws too
+    bool sse = false;        ///< <path>/sse and <path>/messages too: HTTP with SSE of 2024-11-05
     int rate = 0;  ///< requests a second of one user, four times that at once; 0: no limit but those on connections and calls
 };
 

@@ -1,7 +1,7 @@
 # Every plugin. What it needs to be tested stands in its manifest, under "check". A plugin that does not exist is skipped.
 #   contract_case(target [FLAGS …])
 foreach(name llm-demo llm-openai transport-stdio transport-http transport-socket transport-websocket breaker-consecutive breaker-window health-threshold health-phi
-        store-sqlite store-memory ui-tui ui-http)
+        store-sqlite store-memory ui-tui ui-http ui-mcp-socket)
   contract_case(${name})
   # The same from outside as an author would, twice: in-process, and each instance in a process of its own.
   if(TARGET ${name})
