@@ -528,7 +528,8 @@ json application::info() const {
 std::vector<std::string> application::urls() const {
     auto out = board_->urls();
     if (authority_->how() == api::token_authority::mode::token)
-        for (std::string& u : out) u += "#token=" + authority_->token();
+        for (std::string& u : out)
+            if (u.starts_with("http")) u += "#token=" + authority_->token();  // a page takes it from there; sockets have none
     return out;
 }
 

@@ -277,12 +277,12 @@ void link::on_refusal(const exchange_ptr& x, const net::result&) {
     if (account_ && x->status == 401)
         return fail(x, {HF_E_AUTH, server_.origin + " does not accept the token that was granted for it" +
                                        (x->challenge.error.empty() ? "" : " (" + x->challenge.error + ")") + ": was it granted for another audience?", false, 401});
+    if (fall_back(x)) return;
     if (x->out.kind == message_kind::request && !x->resumed)
         if (const auto answer = error_response(x->body, x->out.id)) {
             end(x);
             return sink_.message(*answer);
         }
-    if (fall_back(x)) return;
     fail(x, of_status(x->status, server_.origin));
 }
 

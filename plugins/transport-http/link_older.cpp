@@ -30,6 +30,8 @@ void link::open_older() {
 bool link::fall_back(const exchange_ptr& x) {
     if (x->out.method != "initialize" || x->out.modern || older_ || closing_) return false;
     if (x->status != 400 && x->status != 404 && x->status != 405) return false;
+    if (read_incoming(x->body).valid && read_incoming(x->body).id == x->out.id) return false;  // it answers requests: no old server
+    auto refusal = error_response(x->body, x->out.id);  // of no request in particular
     x->over = true;  // its place in `load` goes over to the message that is sent anew
     exchanges_.erase(x.get());
     const auto weak = weak_from_this();
@@ -37,11 +39,12 @@ bool link::fall_back(const exchange_ptr& x) {
     auto asked = std::make_shared<bool>(true);  // until the endpoint is known. Owners: the two hooks
     older_ = std::make_shared<sse_link>(client_, server_, settings_, sink_,
                                         sse_hooks{[this](const char* method) { return request_to_server(method); }, [asked] { *asked = false; },
-                                                  [weak, asked, refused, id = x->out.id](const sdk::status& why) {
+                                                  [weak, asked, refused, refusal = std::move(refusal), id = x->out.id](const sdk::status& why) {
                                                       const auto self = weak.lock();
                                                       if (!self) return;
                                                       if (!*asked) return self->shut(why);
                                                       self->older_.reset();
+                                                      if (refusal) return self->sink_.message(*refusal);
                                                       self->sink_.request_failed(id, status_of_refusal(refused, self->server_.origin));
                                                   },
                                                   [weak] {

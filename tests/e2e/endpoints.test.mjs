@@ -10,14 +10,14 @@ test('WebSocket, HTTP with SSE, TCP and Unix sockets lead to the same tools, in 
   serving.plugins.sockets = { use: 'ui-mcp-socket', settings: { listen: ['tcp://127.0.0.1:0'] } };
   serving.plugins.local = { use: 'ui-mcp-socket', settings: {} };
   return withHost(serving, async (host) => {
-    const at = async (id) => (await host.call('plugin.describe', { id }).catch(() => null))?.url ?? (await host.call('ui.list')).uis.find((u) => u.id === id).url;
-    const web = new URL(await at('web'));
+    const at = (scheme) => host.info.urls.find((u) => u.startsWith(scheme)) ?? assert.fail(`nothing at ${scheme} in ${host.info.urls}`);
+    const web = new URL(at('http://'));
     const headers = { Authorization: `Bearer ${host.token}` };
     const entries = {
       ws: { url: `ws://${web.host}/mcp/ws`, headers },
       sse: { url: `http://${web.host}/mcp/sse`, headers },
-      tcp: { url: await at('sockets') },
-      unix: { url: await at('local') },
+      tcp: { url: at('tcp://') },
+      unix: { url: at('unix:') },
       http: { url: `http://${web.host}/mcp`, headers },
     };
     const asking = configuration({ mcpServers: entries });

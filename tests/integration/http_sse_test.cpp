@@ -130,6 +130,28 @@ TEST(http_sse, is_not_tried_for_answers_that_mean_something_else) {
     EXPECT_EQ(modern.heard().size(), 1u) << "a server that answers in JSON-RPC is no old one";
 }
 
+TEST(http_sse, an_error_about_no_request_is_no_answer) {
+    script_server s([](const heard_request& q, script_server::peer& p) {
+        if (q.method == "GET" && q.target == "/old") {
+            p.events();
+            p.chunk(event("endpoint", "/post"));
+            p.wait_gone();
+        } else if (q.target == "/post") {
+            p.answer(202, "", "");
+        } else {
+            p.answer(405, "application/json", R"({"jsonrpc":"2.0","error":{"code":-32000,"message":"use GET"}})");
+        }
+    });
+    connection c(json{{"url", s.url("/old")}});
+    c.send(request(1, "initialize"));
+    ASSERT_TRUE(s.wait_heard(3));
+    EXPECT_EQ(s.heard()[2].target, "/post");
+    connection d(json{{"url", s.url("/other")}});
+    d.send(request(1, "initialize"));
+    ASSERT_TRUE(d.wait_messages(1)) << "neither: the server's own words";
+    EXPECT_EQ(json::parse(d.messages[0])["error"]["message"], "use GET");
+}
+
 TEST(http_sse, what_is_neither_fails_as_it_would_have) {
     script_server s([](const heard_request& q, script_server::peer& p) { p.answer(q.method == "GET" ? 405 : 404, "text/plain", "no"); });
     connection c(json{{"url", s.url("/")}});
