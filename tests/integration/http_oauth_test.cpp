@@ -242,6 +242,17 @@ TEST(http_oauth, a_token_is_renewed_before_it_expires) {
     EXPECT_TRUE(s.problems().empty());
 }
 
+TEST(http_oauth, requests_do_not_wait_for_a_token_endpoint_that_cannot_answer) {
+    authorization_server s;
+    directory d;
+    plugin p(d);
+    s.set([](auto& f) { f.token_lives_s = 0, f.refresh_status = 503; });
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    const auto c = p.open(config_of(s));
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(p.call(c).ok()) << "the old token is still taken";
+    EXPECT_EQ(s.counted().refreshed, 1);
+}
+
 TEST(http_oauth, many_requests_renew_once) {
     authorization_server s;
     directory d;

@@ -68,7 +68,8 @@ void account::freshen(std::function<void()> go) {
         if (!loaded_) load();
     } catch (const sdk::plugin_error&) {  // refused() says so when it matters
     }
-    if (!granted_ || !expiring(*granted_, around_.now()) || !renewable()) return go();
+    const auto now = around_.now();
+    if (!granted_ || !expiring(*granted_, now) || now < renew_after_ || !renewable()) return go();
     renew([go = std::move(go)](const sdk::status&) { go(); });  // what still counts is the server's to say
 }
 
@@ -109,6 +110,7 @@ void account::renew(then t) {
 
 void account::renewed(const sdk::status& s) {
     renewing_ = false;
+    renew_after_ = s.retryable ? around_.now() + renewal_pause : wall_time{};
     std::vector<then> all;
     all.swap(waiting_);
     for (auto& t : all) t(s);
