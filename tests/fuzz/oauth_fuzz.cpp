@@ -14,6 +14,11 @@ void must(bool held) {
     if (!held) std::abort();
 }
 
+std::string lower(std::string text) {
+    for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    return text;
+}
+
 template <class F>
 void allow_refusal(F f) {
     try {
@@ -66,7 +71,7 @@ void login(std::string_view rest) {
     for (int turns = 0; turns < 40; ++turns) {
         if (const auto* ask = std::get_if<step::fetch>(&s)) {
             if (ask->what.url != in.server_url) {
-                must(ask->what.url.starts_with("https://"));
+                must(lower(ask->what.url.substr(0, 8)) == "https://");
                 must(ask->what.may_connect && !ask->what.may_connect("127.0.0.1") && !ask->what.may_connect("10.0.0.1") && !ask->what.may_connect("169.254.169.254"));
             }
             answer a;
@@ -77,7 +82,7 @@ void login(std::string_view rest) {
             a.body = part(rest);
             s = f.on_answer(a, now);
         } else if (const auto* v = std::get_if<step::visit>(&s)) {
-            must(v->url.starts_with("https://"));
+            must(lower(v->url.substr(0, 8)) == "https://");
             auto next = f.on_redirect(part(rest));
             if (!next) return;
             s = std::move(*next);

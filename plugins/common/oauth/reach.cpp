@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -63,6 +64,9 @@ bool same_origin(std::string_view a, std::string_view b) {
 std::string refusal(std::string_view url, std::string_view server_url, reach server) {
     const auto u = net::parse_url(url);
     if (!u) return "it is not an http: or https: URL";
+    // Parsers forgive different things: what one of them might read another way is nobody's address.
+    const bool plain = std::all_of(url.begin(), url.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '\\'; });
+    if (!plain || url.substr(u->scheme.size(), 3) != "://" || url.substr(u->scheme.size() + 3, 1) == "/") return "it is not written as a URL is";
     if (u->has_credentials) return "it holds a user name or password";
     if (same_origin(url, server_url)) return {};
     const bool here = net::is_loopback(u->host);

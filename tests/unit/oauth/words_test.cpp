@@ -89,7 +89,10 @@ TEST(oauth_reach, refuses_urls_before_they_are_asked) {
     for (const char* bad : {"http://as.example.com/", "https://127.0.0.1/", "http://localhost:8080/", "https://10.0.0.1/", "https://[::1]/", "https://[fd00::1]/", "https://2130706433/",
                             "https://0x7f000001/", "https://169.254.169.254/latest", "https://u:p@as.example.com/", "file:///etc/passwd", "javascript:alert(1)", ""})
         EXPECT_NE(refusal(bad, server, reach::everywhere), "") << bad;
+    for (const char* ambiguous : {"https:/as.example.com/", "https:as.example.com", "https:///as.example.com/", "https://as.example.com\\@127.0.0.1/", "https://as.ex\xC3\xA4mple.com/", "https:/\x80"})
+        EXPECT_NE(refusal(ambiguous, server, reach::everywhere), "") << ambiguous;
     EXPECT_EQ(refusal("https://as.example.com/x", server, reach::everywhere), "");
+    EXPECT_EQ(refusal("HTTPS://As.example.com/x?y=z%20", server, reach::everywhere), "");
     EXPECT_EQ(refusal("http://127.0.0.1:9/x", "http://127.0.0.1:8/mcp", reach::machine), "");
     EXPECT_NE(refusal("https://10.0.0.1/x", "http://127.0.0.1:8/mcp", reach::machine), "");
     EXPECT_EQ(refusal("http://10.0.0.1:80/x", "http://10.0.0.1/mcp", reach::site), "") << "its own origin";
