@@ -117,8 +117,8 @@ class stdio_gateway {
         std::string first;
         {
             std::lock_guard lock(mutex_);
-            if (session_.empty()) return;
-            session_.clear();
+            if (!legacy_) return;
+            session_.clear();  // a host that is dying may take the connection and drop it: then this comes again
             first = initialize_;
         }
         forward(first, true);
@@ -155,7 +155,7 @@ class stdio_gateway {
     }
     void flush_held() {
         // What follows an initialize belongs to the session that its answer names.
-        while (!held_.empty() && client_ && !greeting() && (ready_ || greets(held_.front()))) {
+        while (!held_.empty() && client_ && client_->connected() && !greeting() && (ready_ || greets(held_.front()))) {
             const std::string line = std::move(held_.front());
             held_.pop_front();
             forward(line, false);
@@ -221,6 +221,7 @@ class stdio_gateway {
         {
             std::lock_guard lock(mutex_);
             session_ = session;
+            legacy_ = true;
         }
         auto head_seen = std::make_shared<bool>(false);
         host->stream("mcp.listen", dump({{"session", session}}), [this, head_seen](std::string piece) {
@@ -232,6 +233,8 @@ class stdio_gateway {
         const bool cancelled = !r && r.error().code == errc::cancelled;
         if (!e->id.is_null() && !e->answered && !e->again && !cancelled)
             print_error(e->id, rpc_failed, r ? "the gateway gave no answer" : r.error().message);
+        if (e->again && !e->answered)
+            std::cerr << "holdfast: the session could not be set up again: " << (r ? "the gateway gave no answer" : r.error().message) << "\n";
         if (e->again && e->answered) {  // the session is a new one, and so may be what it offers
             say_initialized(host);
             for (const char* list : {"tools", "prompts", "resources"})
@@ -298,6 +301,7 @@ class stdio_gateway {
     std::mutex output_mutex_;
     std::mutex mutex_;                        // guards what follows
     std::string session_, initialize_;        // a legacy client's
+    bool legacy_ = false;                     // it has had a session
     std::set<std::shared_ptr<exchange>> under_way_;  // second owner: the call's callbacks
     std::unique_ptr<control_client> client_;  // Owner: the main thread. Destroyed first: its callbacks use the rest
 };
