@@ -87,7 +87,10 @@ if [ -n "$short" ]; then
     ours isolation_bench "$dir" 200
     ours breaker_bench --benchmark_min_time=0.01
     host_bench --short
-    [ "$failures" = 0 ] || { echo "$failures failed" >&2; exit 1; }
+    if [ -s "$gateway" ]; then
+    { cat "$here/gateway.md" "$gateway"; } >>"${out:-/dev/stdout}"
+fi
+[ "$failures" = 0 ] || { echo "$failures failed" >&2; exit 1; }
     echo "every benchmark ran to its end, without order errors"
     exit 0
 fi
@@ -155,6 +158,17 @@ for round in $(seq "$rounds"); do
     session_heap
     host_bench
 done
+
+# Its own rounds, its own peers, its own table.
+gateway=$raw/gateway.md
+if [[ -z $only || gateway_bench =~ $only ]]; then
+    rm -f "$gateway"
+    if command -v node >/dev/null && "$here/gateway_bench.sh" "$dir" --rounds "$rounds" --conc 1,64 --quiet-wait 20 >"$work/gateway.md" 2>"$work/gateway.err"; then
+        cp "$work/gateway.md" "$gateway"
+    else
+        note "the gateway beside mcp-proxy and supergateway: skipped, $(tail -1 "$work/gateway.err" 2>/dev/null || echo 'node is not installed')"
+    fi
+fi
 
 version() { "$@" 2>/dev/null | head -1; }
 {
