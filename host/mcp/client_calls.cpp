@@ -42,6 +42,7 @@ void client_machine::impl::start_call(in::call c, steady_time now, actions& out)
         result["ttlMs"] = std::chrono::duration_cast<milliseconds>(hit->until - now).count();
         return out.push_back(out::done{c.id, std::move(result), false, nanoseconds(0), {}, true});
     }
+    if (!c.log_level.empty()) want_logs(c.log_level, now, out);
     const call_id id = c.id;
     call_state state;
     state.request = std::move(c);

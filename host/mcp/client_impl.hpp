@@ -166,6 +166,7 @@ struct client_machine::impl {
     void watch(std::set<std::string> uris, steady_time now, actions& out);
     void follow_watched(steady_time now, actions& out);
     void set_log_level(std::string level, steady_time now, actions& out);
+    void want_logs(const std::string& level, steady_time now, actions& out);
     void start_watching(steady_time now, actions& out);
     void on_updated(const json& params, steady_time now, actions& out);
     void on_log_message(const json& params, actions& out);

@@ -16,6 +16,11 @@ constexpr std::array<std::string_view, max_log_levels> log_levels{"debug", "info
 
 bool is_log_level(std::string_view level) noexcept { return std::find(log_levels.begin(), log_levels.end(), level) != log_levels.end(); }
 
+namespace {
+/// Rising with the severity; for what is no level, the end.
+auto severity(std::string_view level) { return std::find(log_levels.begin(), log_levels.end(), level) - log_levels.begin(); }
+}  // namespace
+
 /// When the server is ready.
 void client_machine::impl::start_watching(steady_time now, actions& out) {
     watch(std::move(options.watched), now, out);
@@ -119,12 +124,18 @@ void client_machine::impl::follow_watched(steady_time now, actions& out) {
 }
 
 void client_machine::impl::set_log_level(std::string level, steady_time now, actions& out) {
-    if (!level.empty() && !is_log_level(level)) return;
+    if (!is_log_level(level)) return;
     const bool same = log_level == level;
     log_level = std::move(level);
-    if (same || log_level.empty() || at != phase::ready || identity.detected == era::modern) return;
+    if (same || at != phase::ready || identity.detected == era::modern) return;
     if (!identity.capabilities.contains("logging")) return;
     send(purpose::watch, setting_level, "logging/setLevel", {{"level", log_level}}, {}, options.limits.handshake_timeout, now, out);
+}
+
+/// A call wants log messages: a legacy server has one level for all, so it is asked for the least severe one any call has
+/// wanted. What is below a call's own level is not handed to it.
+void client_machine::impl::want_logs(const std::string& level, steady_time now, actions& out) {
+    if (identity.detected == era::legacy && severity(level) < severity(log_level)) set_log_level(level, now, out);
 }
 
 void client_machine::impl::on_updated(const json& params, steady_time now, actions& out) {
@@ -158,6 +169,7 @@ void client_machine::impl::on_log_message(const json& params, actions& out) {
     json shown{{"level", level}, {"data", data}};
     if (member(params, "logger").is_string()) shown["logger"] = params["logger"];
     const call_state* c = call_for_log();
+    if (c && severity(level) < severity(c->request.log_level)) return;
     out.push_back(out::message{c ? c->request.id : 0, std::move(shown)});
 }
 

@@ -195,15 +195,37 @@ struct logging : watching {
     }
 };
 
-TEST(logging, a_modern_server_is_asked_call_by_call_and_a_legacy_one_is_not) {
-    for (const bool modern : {false, true}) {
-        logging s(modern);
-        s.calls(1, "s1", "warning");
-        EXPECT_EQ(s.expect("tools/call")["params"].contains("_meta"), modern);
-        if (!modern) continue;
-        s.calls(2, "s1", "");
-        EXPECT_FALSE(s.expect("tools/call")["params"]["_meta"].contains("io.modelcontextprotocol/logLevel"));
-    }
+TEST(logging, a_modern_server_is_asked_call_by_call) {
+    logging s(true);
+    s.calls(1, "s1", "warning");
+    EXPECT_EQ(s.expect("tools/call")["params"]["_meta"]["io.modelcontextprotocol/logLevel"], "warning");
+    s.calls(2, "s1", "");
+    EXPECT_FALSE(s.expect("tools/call")["params"]["_meta"].contains("io.modelcontextprotocol/logLevel"));
+}
+TEST(logging, a_legacy_server_is_asked_for_the_least_severe_level_any_call_has_wanted) {
+    logging s(false);
+    s.calls(1, "s1", "warning");
+    EXPECT_EQ(s.expect("logging/setLevel")["params"], (json{{"level", "warning"}}));
+    EXPECT_FALSE(s.expect("tools/call")["params"].contains("_meta"));
+    s.calls(2, "s2", "error");
+    s.expect("tools/call");
+    s.on(in::log_level{""});  // no wish of the host changes that
+    s.calls(3, "s3", "");
+    s.expect("tools/call");
+    s.calls(4, "s4", "info");
+    EXPECT_EQ(s.expect("logging/setLevel")["params"], (json{{"level", "info"}}));
+    watching silent(false, {}, {{"tools", json::object()}, {"resources", json::object()}});
+    silent.on(in::call{1, "tools/call", {{"name", "echo"}}, milliseconds(1000), false, false, "s1", nullptr, "debug"});
+    silent.expect("tools/call");
+    EXPECT_TRUE(silent.sent.empty()) << "it has no log";
+}
+TEST(logging, what_is_below_a_calls_level_is_not_for_it) {
+    logging s(false);
+    s.calls(1, "s1", "warning");
+    EXPECT_FALSE(s.logs("notice"));
+    ASSERT_TRUE(s.logs("warning"));
+    ASSERT_TRUE(s.logs("alert"));
+    EXPECT_EQ(s.count<out::log>(), 1u);
 }
 TEST(logging, a_message_belongs_to_the_newest_call_of_the_only_session_that_wants_one) {
     for (const bool modern : {false, true}) {
@@ -227,6 +249,7 @@ TEST(streams, a_message_on_a_requests_stream_belongs_to_that_call_whoever_else_c
         s.calls(1, "s1", "debug");
         s.calls(2, "s2", "debug");
         s.calls(3, "s3", "");
+        if (!modern) s.expect("logging/setLevel");
         const std::string first = dump(s.expect("tools/call")["id"]), second = dump(s.expect("tools/call")["id"]), third = dump(s.expect("tools/call")["id"]);
         const auto logs = [&](const std::string& stream) {
             s.on(in::message{stream + R"({"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}})"});
