@@ -31,6 +31,40 @@ void register_server_methods(method_table& table, std::shared_ptr<servers::serve
         table.add({name, role::op, summary, name_params(), {},
                    [set, act = act](const identity&, json p, reply done) { ((*set).*act)(p["name"].get<std::string>(), std::move(done)); }});
 
+    table.add({"server.bulk", role::op, "Starts, stops, restarts, enables or disables many servers; without names all that the action can concern",
+               object_schema({{"action", json{{"enum", {"start", "stop", "restart", "enable", "disable"}}}, true},
+                              {"names", json{{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}, {"maxItems", servers::max_servers}}}}), {},
+               [set](const identity&, json p, reply done) {
+                   std::vector<std::string> names;
+                   for (const json& n : member(p, "names")) names.push_back(n);
+                   set->bulk(p["action"], std::move(names), std::move(done));
+               }});
+    table.add({"server.get_health", role::viewer, "Health of one server: status, last check, uptime, restarts, resources", name_params(), {},
+               [set](const identity&, json p, reply done) { done(set->health(p["name"])); }});
+    table.add({"server.get_system_health", role::viewer, "Health, counts and resources of all servers together and each", object_schema({}), {},
+               [set](const identity&, json, reply done) { done(set->system_health()); }});
+    table.add({"server.get_metrics", role::viewer, "What was counted since the host started: servers started, stopped, restarted, failed, health checks, latencies", object_schema({}), {},
+               [set](const identity&, json, reply done) { done(set->metrics()); }});
+    table.add({"server.health_log", role::viewer, "The newest rows of a server's health log, oldest first; before: those before that seq",
+               object_schema({{"name", "string", true}, {"limit", json{{"type", "integer"}, {"minimum", 1}, {"maximum", 1000}}}, {"before", json{{"type", "integer"}, {"minimum", 1}}}}), {},
+               [set](const identity&, json p, reply done) {
+                   set->health_log(p["name"], static_cast<std::size_t>(int_or(p, "limit", 100)), static_cast<std::uint64_t>(int_or(p, "before", 0)), std::move(done));
+               }});
+    // What these accept is run as a command by the host: for admins.
+    const auto who = [](const identity& i) { return i.user + (i.via.empty() ? "" : " via " + i.via); };
+    table.add({"server.update_config", role::admin, "Changes settings of a server at runtime: a merge patch of its entry of mcpServers, kept until the file's own key is edited",
+               object_schema({{"name", "string", true}, {"config", "object", true}}), {},
+               [set, who](const identity& i, json p, reply done) { set->update_config(p["name"], p["config"], who(i), std::move(done)); }});
+    table.add({"server.reset_config", role::admin, "Forgets what was changed of a server at runtime", name_params(), {},
+               [set](const identity&, json p, reply done) { set->reset_config(p["name"], std::move(done)); }});
+    table.add({"server.add", role::admin, "Adds a server at runtime; it is kept across restarts of the host", object_schema({{"name", json{{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"}}, true}, {"config", "object", true}}), {},
+               [set, who](const identity& i, json p, reply done) { set->add_server(p["name"], p["config"], who(i), std::move(done)); }});
+    table.add({"server.remove", role::admin, "Takes out a server that was added at runtime", name_params(), {},
+               [set](const identity&, json p, reply done) { set->remove_server(p["name"], std::move(done)); }});
+    table.add({"server.import", role::admin, "Adds the servers of a file of Claude Desktop, Claude Code, Cursor or VS Code; dry_run: only says what it would add",
+               object_schema({{"file", "string", true}, {"text", "string", true}, {"dry_run", "boolean"}}), {},
+               [set, who](const identity& i, json p, reply done) { set->import_servers(p["file"], p["text"].get_ref<const std::string&>(), bool_or(p, "dry_run", false), who(i), std::move(done)); }});
+
     table.add({"tool.list", role::viewer, "Tools of all healthy servers", object_schema({{"server", "string"}}), {},
                [set](const identity&, json p, reply done) { done(set->tool_rows(string_or(p, "server"))); }});
     table.add({"tool.call", role::op, "Calls a tool outside of any session", 

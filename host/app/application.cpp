@@ -26,6 +26,7 @@ namespace {
 
 constexpr seconds plugins_deadline{30};
 constexpr seconds tree_deadline{20};
+constexpr seconds overrides_deadline{10};
 constexpr milliseconds lock_patience{500};
 constexpr milliseconds stop_time_when_stuck{2000};
 constexpr int lock_poll_ms = 5;
@@ -78,6 +79,7 @@ tl::expected<loaded_configuration, std::vector<config::problem>> load_configurat
     auto dir = data_directory(out.document.resolved["host"]["data_dir"], base_dir);
     if (!dir) return tl::unexpected<std::vector<config::problem>>({config::problem{shown, {}, "/host/data_dir", dir.error().message}});
     out.data_dir = std::move(*dir);
+    out.files = add_server_files(out.document);
     return out;
 }
 
@@ -217,6 +219,13 @@ result<void> application::build_tree() {
     so.breaker = [this](const std::string& name) { return plugins_->resolve<hf_breaker>(board_->instance_for(name), HF_EXT_BREAKER)(); };
     so.health = [this](const std::string& name) { return plugins_->resolve<hf_health>(board_->instance_for(name), HF_EXT_HEALTH)(); };
     so.log = [](servers::log_level l, const std::string& server, const std::string& line) { write_log(level_of(l), server, line); };
+    so.usage = [this] { return processes_->usage(); };
+    so.check_entry = [](const std::string& name, const json& entry) -> result<void> {
+        const json schema{{"$defs", root_schema()["$defs"]}, {"type", "object"}, {"properties", {{"mcpServers", root_schema()["properties"]["mcpServers"]}}}};
+        auto wrong = config::validate(schema, json{{"mcpServers", {{name, entry}}}});
+        if (wrong.empty()) return {};
+        return fail(errc::invalid_argument, wrong[0].pointer + ": " + wrong[0].message);
+    };
     servers_ = servers::server_set::create(std::move(so));
 
     auto sessions_node = supervise::supervisor_child(
@@ -294,7 +303,9 @@ result<void> application::open_doors() {
     configure_llm();
     gateway_->configure(resolved["gateway"]);
     gateway_->read_pins();
+    wait_for(overrides_deadline, [this](auto done) { servers_->load_overrides([done = std::move(done)](result<json>) mutable { done(0); }); });
     if (auto ok = servers_->apply(resolved); !ok) write_log(level::error, "servers", ok.error().message);
+    servers_->watch_resources();
     sessions_->start([](result<void> r) {
         if (!r) write_log(level::error, "sessions", r.error().message);
     });
@@ -308,6 +319,8 @@ result<void> application::open_doors() {
         if (watch) watch_ = std::move(*watch);
         else write_log(level::warn, "config", "changes of the file are not noticed: " + watch.error().message);
     }
+    if (options_.watch) side_.post([this] { watch_server_files(); });
+    tell_server_file_problems();
     tell_ready();
     return {};
 }
@@ -354,6 +367,10 @@ json application::reload() {
     if (loaded) {
         std::lock_guard lock(document_mutex_);
         last_problems_.clear();
+        const bool news = loaded->files.problems.size() != loaded_.files.problems.size() || !std::equal(loaded->files.problems.begin(), loaded->files.problems.end(), loaded_.files.problems.begin(), [](const auto& x, const auto& y) { return x.to_string() == y.to_string(); });
+        loaded_.files = loaded->files;
+        if (news) side_.post([this] { tell_server_file_problems(); });
+        if (options_.watch) side_.post([this] { watch_server_files(); });
     } else {
         json errors = json::array();
         for (const auto& p : loaded.error()) {
@@ -426,6 +443,32 @@ void application::on_plugin_reload(const plugins::reload_news& news) {
     using outcome = plugins::reload_news::outcome;
     const bool another = news.what == outcome::replaced || news.what == outcome::rolled_back;
     if (another && news.now.kind == "transport" && servers_) servers_->transport_replaced(news.now.id);
+}
+
+void application::watch_server_files() {
+    std::map<std::string, std::unique_ptr<config::file_watch>> watches;
+    for (const std::string& path : loaded_.files.watched) {
+        if (auto it = server_file_watches_.find(path); it != server_file_watches_.end() && it->second) {
+            watches[path] = std::move(it->second);
+            continue;
+        }
+        auto watch = config::file_watch::create(*rt_, path, [this] { side_.post([this] { reload(); }); });
+        if (watch) watches[path] = std::move(*watch);
+        else write_log(level::warn, "config", "changes of " + path + " are not noticed: " + watch.error().message);
+    }
+    server_file_watches_ = std::move(watches);
+}
+
+/// [side thread, or before it has work]
+void application::tell_server_file_problems() {
+    const auto& problems = loaded_.files.problems;
+    if (problems.empty()) return;
+    json errors = json::array();
+    for (const auto& p : problems) {
+        errors.push_back(p.to_json());
+        write_log(level::warn, "config", "not imported: " + p.to_string());
+    }
+    bus_->publish("session:admin_dashboard", "admin_notification", json{{"severity", "warning"}, {"message", "not imported: " + problems[0].to_string()}, {"context", {{"errors", errors}}}});
 }
 
 /// Which plugin files are watched follows the configuration; where they lie, the plugins.
@@ -544,6 +587,7 @@ void application::stop() {
     side_.stop();  // a reload under way finishes first
     plugin_watches_.clear();
     if (gateway_) gateway_->stop();  // while those who listen can still be told
+    server_file_watches_.clear();
     control_.reset();
     if (sessions_) wait_for(budget / 3, [&](auto done) { sessions_->stop(budget / 3, [done = std::move(done)]() mutable { done(); }); });
     if (breakers_) breakers_->release();  // before the tree: a breaker still held would keep its plugin from ending

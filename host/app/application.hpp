@@ -12,6 +12,7 @@
 #include "api/mcp_gateway.hpp"
 #include "app/llm_breakers.hpp"
 #include "app/plugin_board.hpp"
+#include "app/server_files.hpp"
 #include "app/side_thread.hpp"
 #include "kernel/config/document.hpp"
 #include "kernel/config/watch.hpp"
@@ -34,6 +35,7 @@ struct loaded_configuration {
     config::document document;
     std::vector<plugins::found_plugin> found;
     std::string data_dir;
+    server_files files;  ///< whose servers are in document.resolved as well
 };
 /// plugin_files::judged also verifies the file of every plugin that would be started, as the loader will. A host that starts leaves
 /// that to the loader: one plugin that is refused does not keep the rest from serving.
@@ -76,6 +78,8 @@ class application {
     void tell_crash(const plugins::crash_report& r);
     void place_log();           ///< it leaves the terminal while a user interface has it. [side thread]
     void watch_plugin_files();  ///< [side thread]
+    void watch_server_files();  ///< [side thread]
+    void tell_server_file_problems();
     void on_stuck_thread(std::uint32_t tid, double seconds_since);
     void on_plugin_reload(const plugins::reload_news& news);
     void on_plugin_change(const plugins::plugin_change& change);
@@ -118,6 +122,7 @@ class application {
         std::unique_ptr<config::file_watch> watch;
     };
     std::map<std::string, plugin_watch> plugin_watches_;  // Owner: the side thread; after its end the main thread
+    std::map<std::string, std::unique_ptr<config::file_watch>> server_file_watches_;  // Owner: the side thread; after its end the main thread
     std::shared_ptr<plugins::crash_history> crashes_;  // second owner: the plugin set
     side_thread side_;
     std::atomic<bool> stopping_{false}, doors_open_{false}, restart_wanted_{false};

@@ -39,7 +39,8 @@ struct parsed {
     std::uint64_t from = 0;
     std::string name, second, third, text, shell;
     int limit = 200;
-    bool quiet = false;
+    std::vector<std::string> names;
+    bool quiet = false, dry_run = false, all = false;
     int code = exit_ok;
 };
 
@@ -53,12 +54,16 @@ json params_or_exit(const std::string& text, int& code) {
 }
 
 void add_server_commands(CLI::App& app, parsed& p) {
-    auto* server = app.add_subcommand("server", "Start, stop, restart, enable or disable one MCP server; show its log");
+    auto* server = app.add_subcommand("server", "Start, stop, restart, enable, disable, add, change or import MCP servers; show their health and logs");
     server->require_subcommand(1);
     for (const char* verb : {"start", "stop", "restart", "enable", "disable"}) {
-        auto* c = server->add_subcommand(verb, std::string(verb) + " a server");
-        c->add_option("NAME", p.name, "Its name under mcpServers")->required();
-        c->callback([&p, verb] { p.code = list_command(p.common, std::string("server.") + verb, {{"name", p.name}}); });
+        auto* c = server->add_subcommand(verb, std::string(verb) + " one server, several, or all");
+        c->add_option("NAME", p.names, "Names under mcpServers");
+        c->add_flag("--all", p.all, "All servers that this can concern");
+        c->callback([&p, verb] {
+            if (p.all == p.names.empty()) p.code = servers_command(p.common, verb, p.names);
+            else p.code = explain({errc::invalid_argument, "give the names of servers, or --all"});
+        });
     }
     auto* login = server->add_subcommand("login", "Log in to a server that wants it: prints the address to open in a browser, and waits");
     login->add_option("NAME", p.name, "Its name under mcpServers")->required();
@@ -66,6 +71,33 @@ void add_server_commands(CLI::App& app, parsed& p) {
     auto* logout = server->add_subcommand("logout", "Forget what a server granted");
     logout->add_option("NAME", p.name, "Its name under mcpServers")->required();
     logout->callback([&p] { p.code = call_command(p.common, "server.logout", {{"name", p.name}}); });
+    auto* health = server->add_subcommand("health", "Health of a server, or of all of them together");
+    health->add_option("NAME", p.name);
+    health->callback([&p] { p.code = p.name.empty() ? list_command(p.common, "server.get_system_health", json::object()) : list_command(p.common, "server.get_health", {{"name", p.name}}); });
+    auto* history = server->add_subcommand("health-log", "What happened to a server: connected, disconnected, recovery_attempt …");
+    history->add_option("NAME", p.name)->required();
+    history->add_option("-n,--lines", p.limit, "How many rows")->capture_default_str();
+    history->callback([&p] { p.code = list_command(p.common, "server.health_log", {{"name", p.name}, {"limit", p.limit}}); });
+    server->add_subcommand("metrics", "What was counted since the host started")->callback([&p] { p.code = list_command(p.common, "server.get_metrics", json::object()); });
+    for (const auto& [verb, method, what] : {std::tuple{"set", "server.update_config", "Change settings of a server at runtime, kept until the file's own key is edited: '{\"health\":{\"interval_s\":60}}'"},
+                                             std::tuple{"add", "server.add", "Add a server at runtime: '{\"command\":\"npx\",\"args\":[…]}'"}}) {
+        auto* c = server->add_subcommand(verb, what);
+        c->add_option("NAME", p.name)->required();
+        c->add_option("JSON", p.text, "Keys as under mcpServers")->required();
+        c->callback([&p, method = method] {
+            const json config = params_or_exit(p.text, p.code);
+            if (p.code == exit_ok) p.code = list_command(p.common, method, {{"name", p.name}, {"config", config}});
+        });
+    }
+    for (const auto& [verb, method, what] : {std::tuple{"reset", "server.reset_config", "Forget what was set of a server at runtime"}, std::tuple{"remove", "server.remove", "Take out a server that was added at runtime"}}) {
+        auto* c = server->add_subcommand(verb, what);
+        c->add_option("NAME", p.name)->required();
+        c->callback([&p, method = method] { p.code = list_command(p.common, method, {{"name", p.name}}); });
+    }
+    auto* brought = server->add_subcommand("import", "MCP servers out of a file of Claude Desktop, Claude Code, Cursor or VS Code");
+    brought->add_option("FILE", p.name)->required()->type_name("FILE");
+    brought->add_flag("--dry-run", p.dry_run, "Only show what would be imported, and what is wrong with it");
+    brought->callback([&p] { p.code = p.dry_run ? show_import(p.common, p.name) : import_command(p.common, p.name); });
     auto* log = server->add_subcommand("log", "What the server wrote to stderr");
     log->add_option("NAME", p.name)->required();
     log->add_option("-n,--lines", p.limit, "How many lines")->capture_default_str();

@@ -118,6 +118,20 @@ int call_command(const common_options& o, const std::string& method, json params
     return exit_ok;
 }
 
+int servers_command(const common_options& o, const std::string& action, const std::vector<std::string>& names) {
+    if (names.size() == 1) return list_command(o, "server." + action, {{"name", names[0]}});
+    json params{{"action", action}};
+    if (!names.empty()) params["names"] = names;
+    int code = exit_ok;
+    auto host = connect_or_explain(o, code);
+    if (!host) return code;
+    auto r = host->call("server.bulk", std::move(params), seconds(600));
+    if (!r) return explain(r.error());
+    if (o.as_json) std::cout << dump(*r) << "\n";
+    else print_result("server.bulk", *r);
+    return int_or(*r, "failed", 0) == 0 ? exit_ok : exit_failed;
+}
+
 int log_command(const common_options& o, const std::string& server, int limit) {
     int code = exit_ok;
     auto host = connect_or_explain(o, code);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "app/control_client.hpp"
 
@@ -43,7 +44,13 @@ int list_command(const common_options& o, const std::string& method, json params
 int reload_command(const common_options& o, const std::string& id, const std::string& from);
 int call_command(const common_options& o, const std::string& method, json params);   ///< call and print the result as JSON
 int login_command(const common_options& o, const std::string& server);
+/// One server: as list_command; several, or none for all: server.bulk. 1 when one of them failed.
+int servers_command(const common_options& o, const std::string& action, const std::vector<std::string>& names);
 int log_command(const common_options& o, const std::string& server, int limit);
+/// Which servers a file of another program describes, and what is wrong with it. Needs no host.
+int show_import(const common_options& o, const std::string& file);
+/// Adds them to the running host.
+int import_command(const common_options& o, const std::string& file);
 int events_command(const common_options& o, const events_options& e);
 int tool_command(const common_options& o, const std::string& server, const std::string& tool, const std::string& arguments);
 int mcp_command(const common_options& o);  ///< speaks MCP on stdin and stdout until stdin ends

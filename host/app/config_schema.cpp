@@ -149,6 +149,9 @@ constexpr const char* schema_text = R"json({
       }
     }
   },
+  "import": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": [],
+             "description": "Files of other programs with MCP servers in them: Claude Desktop, Claude Code, Cursor, VS Code; used as they are, and watched"},
+  "servers_dir": {"type": "string", "minLength": 1, "description": "Folder of JSON files with MCP servers, one or more to a file; watched"},
   "mcpServers": {
     "type": "object", "default": {},
     "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "x-hint": "letters, digits, '-', '_' and '.', at most 64"},
@@ -179,12 +182,28 @@ constexpr const char* schema_text = R"json({
         "ca_file": {"type": "string", "minLength": 1, "description": "Certificate authorities of a wss:// or tls:// server; the system's unless given"},
         "transport": {"type": "string", "minLength": 1, "description": "Transport plugin: stdio, http, websocket, socket, or the name of one"},
         "settings": {"type": "object", "description": "For custom transports"},
+        "preset": {"enum": ["stdio", "tcp", "websocket", "http"], "description": "Short for an address on this machine: host, port and path make the url"},
+        "host": {"type": "string", "minLength": 1, "default": "127.0.0.1", "description": "With preset"},
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "With preset"},
+        "path": {"type": "string", "pattern": "^/", "x-hint": "a path that begins with /", "default": "/mcp", "description": "With preset websocket or http"},
         "description": {"type": "string"},
         "enabled": {"type": "boolean"},
         "disabled": {"type": "boolean"},
         "internal": {"type": "boolean"},
+        "restart_policy": {"enum": ["permanent", "transient", "temporary"], "description": "permanent: always recovered; transient: not after it ended by itself with status 0; temporary: never. Default: transient for programs started here, permanent for others and internal ones"},
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
         "move": {"enum": ["overlap", "restart"], "default": "overlap", "description": "When the transport plugin is replaced: a second connection beside the first, or, for a server that cannot run twice, a restart between two calls"},
+        "pool": {
+          "type": "object", "additionalProperties": false, "description": "For servers on the network: calls go over several connections, one call to a connection at a time",
+          "properties": {
+            "size": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
+            "max_overflow": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 5, "description": "More of them under load, closed when idle"},
+            "wait_s": {"type": "number", "minimum": 0, "maximum": 3600, "default": 5, "description": "For a free one, before max_overflow_reached"},
+            "linger_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30},
+            "check_after_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30, "description": "Idle for longer: checked before it is used"},
+            "lifetime_s": {"type": "number", "minimum": 1, "maximum": 604800, "default": 1800}
+          }
+        },
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
         "call_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 604800, "description": "No call of this server may take longer, whatever its caller allows"},

@@ -37,7 +37,10 @@ void register_host_methods(api::method_table& table, application& app) {
     };
     read("host.info", role::viewer, "What this host is and where it listens", [a](const json&) -> result<json> { return a->info(); });
     read("host.tree", role::viewer, "The supervision tree", [a](const json&) -> result<json> { return a->tree(); });
-    read("host.metrics", role::viewer, "Metrics in the Prometheus text format", [a](const json&) -> result<json> { return json{{"text", a->metrics_.prometheus()}}; });
+    read("host.metrics", role::viewer, "Metrics in the Prometheus text format", [a](const json&) -> result<json> {
+        a->servers_->export_metrics(a->metrics_);
+        return json{{"text", a->metrics_.prometheus()}};
+    });
     table.add({"host.health", role::viewer, "Health of everything in one object", object_schema({}), {}, [a](const identity&, json, reply done) {
                    a->store_->submit("status", json::object(), seconds(2), {}, [a, done = std::move(done)](result<json> store) mutable {
                        json h = a->health();
@@ -106,7 +109,9 @@ void register_host_methods(api::method_table& table, application& app) {
 
     read("config.get", role::admin, "The configuration in force, credentials hidden", [a](const json&) -> result<json> {
         std::lock_guard lock(a->document_mutex_);
-        return json{{"path", a->loaded_.document.path}, {"config", a->loaded_.document.redacted()}, {"problems", problems_json(a->last_problems_)}};
+        auto problems = a->last_problems_;
+        for (const auto& p : a->loaded_.files.problems) problems.push_back(p);
+        return json{{"path", a->loaded_.document.path}, {"config", a->loaded_.document.redacted()}, {"imported", a->loaded_.files.origins}, {"problems", problems_json(problems)}};
     });
     read("config.schema", role::viewer, "JSON Schema of the configuration file", [a](const json&) -> result<json> {
         std::lock_guard lock(a->document_mutex_);

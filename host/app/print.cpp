@@ -110,6 +110,26 @@ void print_result(const std::string& method, const json& result) {
         return print_table(member(result, "plugins"), {{"NAME", "id"}, {"KIND", "kind"}, {"USES", "use"}, {"STATE", "state"}, {"ISOLATION", "isolation"}, {"RESTARTS", "restarts"}, {"URL", "url"}, {"REASON", "reason"}}, "no plugins are configured");
     if (method == "server.list")
         return print_table(member(result, "servers"), {{"NAME", "name"}, {"STATUS", "status"}, {"TRANSPORT", "transport"}, {"PROTOCOL", "protocol_version"}, {"PID", "pid"}, {"TOOLS", "tools"}, {"RESTARTS", "restarts"}, {"UPTIME", "uptime_ms"}, {"REASON", "reason"}}, "no MCP servers are configured: add some under mcpServers");
+    if (method == "server.bulk") {
+        json rows = member(result, "results");
+        for (json& row : rows) row["reason"] = string_or(member(row, "error"), "message");
+        std::cout << int_or(result, "successful", 0) << " done, " << int_or(result, "failed", 0) << " failed\n";
+        return print_table(rows, {{"NAME", "name"}, {"STATUS", "status"}, {"REASON", "reason"}}, "");
+    }
+    if (method == "server.health_log")
+        return print_table(member(result, "events"), {{"TIME", "timestamp"}, {"EVENT", "event"}, {"STATUS", "status"}, {"DETAIL", "detail"}}, "nothing has happened to it yet");
+    if (method == "server.get_system_health") {
+        json shown = result;
+        shown.erase("servers");
+        print_pairs(shown, "");
+        json rows = member(result, "servers");
+        for (json& row : rows) {
+            row["memory"] = member(row["resource_usage"], "memory");
+            row["p95"] = member(row["latency"], "p95_ms");
+        }
+        return print_table(rows, {{"NAME", "name"}, {"STATUS", "status"}, {"UPTIME_S", "uptime"}, {"RESTARTS", "restart_count"}, {"MEMORY", "memory"}, {"P95_MS", "p95"}, {"REASON", "reason"}}, "no MCP servers are configured");
+    }
+    if (method == "server.get_health") return print_pairs(result, "");
     if (method == "tool.list")
         return print_table(member(result, "tools"), {{"SERVER", "server"}, {"TOOL", "name"}, {"DESCRIPTION", "description"}}, "no server offers a tool now");
     if (method == "session.list")

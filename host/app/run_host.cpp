@@ -64,18 +64,21 @@ int check_config(const common_options& o) {
     const std::string shown = path.empty() ? "the embedded configuration" : path;
     if (o.as_json) {
         json errors = json::array();
-        if (!loaded)
-            for (const auto& p : loaded.error()) errors.push_back(p.to_json());
-        std::cout << dump({{"ok", bool(loaded)}, {"config", path}, {"errors", errors}}) << "\n";
+        for (const auto& p : loaded ? loaded->files.problems : loaded.error()) errors.push_back(p.to_json());
+        std::cout << dump({{"ok", errors.empty()}, {"config", path}, {"errors", errors}}) << "\n";
     } else if (!loaded) {
         for (const auto& p : loaded.error()) std::cerr << p.to_string() << "\n";
         std::cerr << loaded.error().size() << (loaded.error().size() == 1 ? " problem in " : " problems in ") << shown << "\n";
     } else {
         for (const auto& f : loaded->found)
             if (!f.problem.empty()) std::cerr << "note: " << f.path << " is passed over: " << f.problem << "\n";
-        std::cout << shown << " is in order: " << loaded->document.resolved["plugins"].size() << " plugins, " << loaded->document.resolved["mcpServers"].size() << " MCP servers\n";
+        // Notes: the file may be meant for another machine.
+        for (const auto& [name, server] : loaded->document.resolved["mcpServers"].items())
+            if (auto ok = servers::server_set::check_start(name, server); !ok) std::cerr << "note: mcpServers." << name << " would not start here: " << ok.error().message << " [" << to_string(ok.error().code) << "]\n";
+        for (const auto& p : loaded->files.problems) std::cerr << p.to_string() << "\n";
+        std::cout << shown << (loaded->files.problems.empty() ? " is in order: " : " is in order, what it imports is not: ") << loaded->document.resolved["plugins"].size() << " plugins, " << loaded->document.resolved["mcpServers"].size() << " MCP servers\n";
     }
-    return loaded ? exit_ok : exit_config;
+    return loaded && loaded->files.problems.empty() ? exit_ok : exit_config;
 }
 
 int print_schema(const common_options& o) {

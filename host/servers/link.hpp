@@ -21,6 +21,7 @@ struct link {
     supervise::timer_handle timer;
     const hf_transport* table = nullptr; ///< with `instance`: which generation of the transport carries it
     void* instance = nullptr;
+    bool ended_normally = false;         ///< by itself, and in order
     bool draining = false;               ///< another one serves; this stays for the calls that were sent on it
     supervise::timer_handle deadline;    ///< of draining
 

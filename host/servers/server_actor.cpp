@@ -86,6 +86,8 @@ void server_actor::perform(const status_action& action) {
         close_connection({errc::transport_lost, status_.state.reason});
     } else if (auto* ch = std::get_if<act::changed>(&action)) {
         report.status_changed(name, ch->from, ch->to, ch->reason, ch->eta);
+        if (ch->to == status::healthy) count(&server_figures::started);
+        if (ch->to == status::disabled && status_.state.disabled != disabled_by::automatic) count(&server_figures::stopped);
         if (ch->to == status::disabled) end_move({errc::transport_lost, status_.state.reason});
         if (ch->to != status::healthy) {
             if (record_->set_part(nullptr)) context_->catalogue_changed();
@@ -177,14 +179,15 @@ void server_actor::publish() {
     s->starts = record_->starts;
     s->calls = record_->calls;
     s->failed_calls = record_->failed_calls;
-    s->pending_calls = calls_.size() + held_.size();
+    s->pending_calls = calls_.size() + held_.size() + pool_waiting_.size();
+    s->pool = pool_row();
     record_->publish(std::move(s));
 }
 
 result<json> server_actor::row() const {
     const auto s = record_->snapshot();
     if (!s) return fail(errc::unavailable, "the server has not started yet");
-    return row_of(*s, now(), rt().clock().wall());
+    return record_row(*record_, rt());
 }
 
 /// start, restart and enable reply once the attempt has ended one way or the other.
@@ -241,6 +244,7 @@ void server_actor::reconfigure() {
 
 void server_actor::on_stop() {
     if (std::exchange(stopping_, true)) return;
+    if (status_.state.now == status::healthy) count(&server_figures::stopped);
     status_timer_.cancel();
     health_timer_.cancel();
     if (record_->set_part(nullptr)) context_->catalogue_changed();
@@ -252,10 +256,13 @@ void server_actor::on_stop() {
 
 void server_actor::on_exit(const supervise::exit_reason&) noexcept {
     record_->state = status_.state;
-    for (auto* t : {&status_timer_, &health_timer_, &connect_timer_, &move_timer_, &stop_timer_}) t->cancel();
+    for (auto* t : {&status_timer_, &health_timer_, &connect_timer_, &move_timer_, &pool_timer_, &stop_timer_}) t->cancel();
     link_.reset();
     next_.reset();
     draining_.clear();
+    pool_.reset();
+    pooled_.clear();
+    pool_waiting_.clear();
     move_permit_.reset();
     leaving_.clear();
     held_.clear();

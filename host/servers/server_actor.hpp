@@ -1,5 +1,6 @@
 #pragma once
 // The actor of one server: the shell of status_machine and client_machine, and the only one who changes the server's status.
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,6 +28,7 @@ struct server_context {
     reports report;
     move_gate moves;
     server_notices notices;
+    server_figures totals;  ///< of all servers there have been since the host started
     std::function<void()> catalogue_changed;  ///< set before the first actor exists
 };
 
@@ -84,6 +86,10 @@ class server_actor final : public supervise::actor {
     void perform(link& l, mcp::client_action& a);
     void arm_machine(link& l);
     void server_log(bool warning, const std::string& line);
+    void count(std::atomic<std::uint64_t> server_figures::* what) {
+        (record_->figures.*what).fetch_add(1, std::memory_order_relaxed);
+        (context_->totals.*what).fetch_add(1, std::memory_order_relaxed);
+    }
 
     // server_move.cpp: to a new generation of the transport
     std::string transport_name() const;
@@ -101,7 +107,20 @@ class server_actor final : public supervise::actor {
     void drained(link& l, const error& why);
     void end_move(const error& why);  ///< close_connection() follows; calls that are held go with it
 
+    // server_pool.cpp: calls over several connections
+    void pool_call(std::shared_ptr<call_job> job);
+    void feed_pool(supervise::pool_event e);
+    void perform(supervise::pool_action& a);
+    void drop_pool_waiting(std::uint64_t call, error why);
+    std::optional<std::uint64_t> pool_number(const link& l) const;
+    bool pool_link_ready(const link& l);
+    bool pool_link_lost(link& l, const error& why);
+    bool pool_probed(const mcp::out::probed& p);
+    void end_pool(const error& why);
+    json pool_row() const;
+
     // server_calls.cpp: calls and health
+    bool send_call(const std::shared_ptr<link>& l, std::shared_ptr<call_job> job);  ///< false: refused, nothing was sent
     void on_done(link& l, mcp::out::done d);
     void on_input(mcp::out::input i);
     void on_log_message(mcp::out::message m);
@@ -129,6 +148,12 @@ class server_actor final : public supervise::actor {
     bool connect_waits_ = false;
     std::shared_ptr<link> next_;           ///< being opened while link_ serves
     std::vector<std::shared_ptr<link>> draining_;
+    std::optional<supervise::pool_machine> pool_;
+    std::map<std::uint64_t, std::shared_ptr<link>> pooled_;             ///< by the pool's number
+    std::map<std::uint64_t, std::shared_ptr<call_job>> pool_waiting_;   ///< by the call's id
+    std::map<std::uint64_t, std::uint64_t> pool_probes_;                ///< probe → the pool's number
+    std::deque<supervise::pool_event> pool_events_;
+    bool feeding_pool_ = false;
     struct held_call {
         std::shared_ptr<call_job> job;
         steady_time since;
@@ -150,7 +175,7 @@ class server_actor final : public supervise::actor {
     std::vector<supervise::reply<json>> ending_;    ///< who waits for the connection's end
     bool begun_ = false, stopping_ = false, persisting_ = false, persist_again_ = false;
     int last_breaker_state_ = HF_BREAKER_CLOSED;
-    supervise::timer_handle status_timer_, health_timer_, connect_timer_, move_timer_, stop_timer_;
+    supervise::timer_handle status_timer_, health_timer_, connect_timer_, move_timer_, pool_timer_, stop_timer_;
 };
 
 }  // namespace holdfast::servers

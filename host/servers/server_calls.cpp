@@ -29,10 +29,21 @@ void server_actor::call(std::shared_ptr<call_job> job) {
         if (it == tools.end() || it->name != job->tool)
             return refuse(errc::not_found, "'" + record_->name + "' has no tool '" + job->tool + "'", nanoseconds(0));
     }
+    if (spec_->pool) return pool_call(std::move(job));
+    (void)send_call(link_, std::move(job));
+}
+
+bool server_actor::send_call(const std::shared_ptr<link>& l, std::shared_ptr<call_job> job) {
+    const auto refuse = [&](std::string why, nanoseconds retry) {
+        error e{errc::unavailable, std::move(why)};
+        if (retry > nanoseconds(0)) e.retry_after = std::chrono::ceil<milliseconds>(retry);
+        ++record_->failed_calls;
+        job->finish(tl::unexpected(std::move(e)));
+        return false;
+    };
     auto p = breaker_->ask(now());
-    if (!p) return refuse(errc::unavailable, p.error().message, nanoseconds(0));
-    if (!p->granted)
-        return refuse(errc::unavailable, "the circuit breaker of '" + record_->name + "' is open after failed calls", p->retry_after);
+    if (!p) return refuse(p.error().message, nanoseconds(0));
+    if (!p->granted) return refuse("the circuit breaker of '" + record_->name + "' is open after failed calls", p->retry_after);
     job->permit = p->generation;
     job->permitted = true;
     mcp::in::call c;
@@ -47,9 +58,10 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     c.log_level = std::move(job->log_level);
     c.fills_defaults = job->fills_defaults;
     job->sent = true;  // from here bytes may leave; `done` knows better and says so
-    job->conn = link_->id;
+    job->conn = l->id;
     calls_.emplace(job->id, std::move(job));
-    feed(link_, std::move(c));
+    feed(l, std::move(c));
+    return true;
 }
 
 void server_actor::answer(std::uint64_t id, const std::string& key, json response) {
@@ -57,6 +69,10 @@ void server_actor::answer(std::uint64_t id, const std::string& key, json respons
 }
 
 void server_actor::cancel(std::uint64_t id) {
+    if (pool_waiting_.count(id)) {
+        feed_pool(supervise::pool_ev::cancel{id});
+        return drop_pool_waiting(id, {errc::cancelled, "the call was cancelled before it was sent"});
+    }
     drop_held(id, {errc::cancelled, "the call was cancelled before it was sent"});
     if (auto it = calls_.find(id); it != calls_.end()) feed(find_link(it->second->conn), mcp::in::cancel{id, {}});
 }
@@ -86,6 +102,10 @@ void server_actor::on_done(link& l, mcp::out::done d) {
     const auto job = std::move(it->second);
     calls_.erase(it);
     job->sent = d.sent;
+    count(&server_figures::calls);
+    if (!d.outcome) count(&server_figures::failed_calls);
+    record_->figures.latency.add(d.took);
+    context_->totals.latency.add(d.took);
     int outcome = HF_OUTCOME_SUCCESS;
     bool sample = true, ok = true;
     if (d.cached) {  // says nothing about the server as it is now
@@ -114,8 +134,14 @@ void server_actor::on_done(link& l, mcp::out::done d) {
                 context_->report.notify_admins("warning", "calls of " + record_->name + " fail; its breaker is open", {{"mcp_name", record_->name}});
         }
     }
+    if (job->pooled != 0) {
+        // What was not answered may still come, or may still be worked on: nobody else gets that connection.
+        const bool finished = d.outcome || d.outcome.error().code == errc::server_error;
+        // Unless it drains already, or has gone.
+        if (const auto it = pooled_.find(job->pooled); it != pooled_.end() && it->second.get() == &l) feed_pool(supervise::pool_ev::release{job->pooled, finished});
+    }
     // One that drains says nothing about the connection that serves.
-    const bool connected = &l == link_.get() && !l.machine.is_over() && status_.state.now == status::healthy;
+    const bool connected = (&l == link_.get() || job->pooled != 0) && !l.machine.is_over() && status_.state.now == status::healthy;
     if (d.answered && job->events.refused) job->events.refused(d.answered->code, d.answered->message, d.answered->data);
     job->finish(std::move(d.outcome));
     if (!connected || !sample || outcome == HF_OUTCOME_DROPPED) return;
@@ -130,9 +156,12 @@ void server_actor::probe() {
 }
 
 void server_actor::on_probed(const mcp::out::probed& p) {
+    if (pool_probed(p)) return;
     if (p.id != probe_) return;  // of a connection before
     probe_ = 0;
     last_check_ = rt().clock().wall();
+    count(&server_figures::health_checks);
+    if (!p.outcome) count(&server_figures::failed_checks);
     if (!p.outcome && p.outcome.error().code == errc::overloaded) {
         observe(true, false, HF_FAULT_LOCAL, p.took);  // our queue was full: not the server's fault
     } else {
@@ -153,9 +182,15 @@ void server_actor::observe(bool active, bool ok, int fault, nanoseconds latency)
     s.memory_bytes = s.cpu_percent = std::nan("");
     s.queue_length = static_cast<double>(calls_.size());
     if (active && link_ && link_->pid) {
-        const auto use = sampler_.sample(*link_->pid, now());
-        s.memory_bytes = use.memory_bytes;
-        s.cpu_percent = use.cpu_percent;
+        // Of the whole tree when somebody looks at it, else of its first process.
+        if (const resource_usage use = record_->usage(); use.at != steady_time{} && now() - use.at < 2 * resource_period && use.pid == *link_->pid) {
+            s.memory_bytes = static_cast<double>(use.memory_bytes);
+            s.cpu_percent = use.cpu_percent;
+        } else {
+            const auto first = sampler_.sample(*link_->pid, now());
+            s.memory_bytes = first.memory_bytes;
+            s.cpu_percent = first.cpu_percent;
+        }
     }
     health_->observe(s, now());
 }

@@ -28,7 +28,7 @@ void server_actor::connect(std::uint32_t number) {
     } else {
         auto transport = resolve_transport();
         if (!transport) return attempt_failed(transport.error());
-        ++record_->starts;
+        if (++record_->starts > 1) count(&server_figures::restarted);
         auto opened = open_link(std::move(*transport));
         if (!opened) return attempt_failed(opened.error());
         link_ = std::move(*opened);
@@ -87,6 +87,7 @@ void server_actor::attempt_failed(error why) {
     if (attempt_permit_ && breaker_) breaker_->report(*attempt_permit_, HF_OUTCOME_FAILURE, now() - attempt_began_, now());
     attempt_permit_.reset();
     if (mcp::era::legacy == record_->known_era) record_->known_era = mcp::era::unknown;  // the assumption may be what failed
+    count(&server_figures::failed);
     server_log(true, "connection attempt failed: " + why.message);
     feed_status(ev::attempt_failed{std::string(to_string(why.code)) + ": " + why.message});
 }
@@ -105,6 +106,7 @@ void server_actor::close_connection(const error& why) {
     if (attempt_permit_ && breaker_) breaker_->report(*attempt_permit_, HF_OUTCOME_DROPPED, nanoseconds(0), now());
     attempt_permit_.reset();
     part_.reset();
+    end_pool(why);
     refuse_held(why);  // first: the end of the last call must not look like the moment to restart
     if (link_) close_link(link_, why);
 }
@@ -132,6 +134,8 @@ std::shared_ptr<link> server_actor::find_link(std::uint64_t conn) const {
     if (next_ && next_->id == conn) return next_;
     for (const auto& l : draining_)
         if (l->id == conn) return l;
+    for (const auto& [number, l] : pooled_)
+        if (l->id == conn) return l;
     return nullptr;
 }
 
@@ -158,6 +162,9 @@ void server_actor::on_report(std::uint64_t conn, transport_report r) {
         auto& c = std::get<heard::closed>(r);
         // The transport is done with it: there is nothing left to close and nothing to wait for.
         l->wire.reset();
+        // A transport says HF_E_PEER when the other side ended in order. For calls under way it is a loss all the same.
+        l->ended_normally = !c.by_us && c.why.code == errc::server_error;
+        if (l->ended_normally) c.why.code = errc::transport_lost;
         link_lost(*l, c.by_us ? error{errc::transport_lost, "the transport closed the connection"} : c.why);
     }
 }
@@ -165,13 +172,14 @@ void server_actor::on_report(std::uint64_t conn, transport_report r) {
 void server_actor::link_lost(link& l, const error& why) {
     if (&l == link_.get()) return lost(why);
     if (&l == next_.get()) return move_failed(why);
-    drained(l, why);
+    if (!pool_link_lost(l, why)) drained(l, why);
 }
 
 void server_actor::lost(const error& why) {
     if (status_.state.attempting) return attempt_failed(why);
+    count(&server_figures::failed);
     server_log(true, "lost: " + why.message);
-    feed_status(ev::lost{std::string(to_string(why.code)) + ": " + why.message});
+    feed_status(ev::lost{std::string(to_string(why.code)) + ": " + why.message, link_ && link_->ended_normally});
 }
 
 std::optional<error> server_actor::doubt(const mcp::out::ready& r) const {
@@ -182,6 +190,7 @@ std::optional<error> server_actor::doubt(const mcp::out::ready& r) const {
 
 void server_actor::on_ready(link& l, mcp::out::ready r) {
     if (&l == next_.get()) return on_next_ready(std::move(r));
+    if (pool_link_ready(l)) return;
     if (&l != link_.get() || !status_.state.attempting) return;
     if (auto wrong = doubt(r)) return attempt_failed(*wrong);
     connect_timer_.cancel();

@@ -97,9 +97,16 @@ void server_actor::on_next_ready(mcp::out::ready r) {
         context_->catalogue_changed();
     }
     if (old) drain(std::move(old));
+    // Those of the pool drain with their calls; the next ones are made through the new generation.
+    pool_timer_.cancel();
+    pool_.reset();
+    pool_probes_.clear();
+    auto waiting = std::exchange(pool_waiting_, {});
+    for (auto& [number, l] : std::exchange(pooled_, {})) drain(l);
     server_log(false, "moved to the new generation of " + transport_name());
     publish();
     send_held();
+    for (auto& [id, job] : waiting) pool_call(std::move(job));
     follow_verdict();
     consider_move();
 }

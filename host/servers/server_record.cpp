@@ -61,6 +61,7 @@ json row_of(const server_snapshot& s, steady_time now, wall_time wall) {
     row["health"] = s.health;
     row["calls"] = {{"made", s.calls}, {"failed", s.failed_calls}, {"pending", s.pending_calls}};
     row["protocol"] = s.protocol;
+    if (!s.pool.is_null()) row["pool"] = s.pool;
     return row;
 }
 
@@ -88,6 +89,14 @@ bool server_record::set_part(std::shared_ptr<const catalogue_part> p) {
     std::lock_guard lock(mutex_);
     part_.swap(p);
     return part_ != p;
+}
+resource_usage server_record::usage() const {
+    std::lock_guard lock(mutex_);
+    return usage_;
+}
+void server_record::set_usage(const resource_usage& u) {
+    std::lock_guard lock(mutex_);
+    usage_ = u;
 }
 supervise::ref<server_actor> server_record::actor() const {
     std::lock_guard lock(mutex_);

@@ -9,6 +9,8 @@
 
 #include "kernel/supervise/actor.hpp"
 #include "mcp/client_machine.hpp"
+#include "servers/figures.hpp"
+#include "servers/resources.hpp"
 #include "servers/server_spec.hpp"
 #include "servers/tool_port.hpp"
 
@@ -43,9 +45,14 @@ struct server_snapshot {
     json breaker = json::object();
     json health = json::object();
     std::uint64_t starts = 0, calls = 0, failed_calls = 0, pending_calls = 0;
+    json pool;                       ///< null: it has none
     json protocol = json::object();  ///< counters of what the server sent wrongly
 };
 json row_of(const server_snapshot& s, steady_time now, wall_time wall);
+
+class server_record;
+/// The row of a server whose actor may not have run yet.
+json record_row(const server_record& r, supervise::runtime& rt);
 
 /// Second owners: the set's map, the actor's incarnations, messages under way. [any thread]
 class server_record {
@@ -65,6 +72,9 @@ class server_record {
     bool set_part(std::shared_ptr<const catalogue_part> p);  ///< true: it changed
     supervise::ref<server_actor> actor() const;
     void set_actor(supervise::ref<server_actor> a);
+    resource_usage usage() const;
+    void set_usage(const resource_usage& u);
+    server_figures figures;
     void add_log(std::string line);
     json log_lines(std::size_t limit) const;
     std::set<std::string> watched() const;  ///< resources whose updates are wanted
@@ -78,12 +88,13 @@ class server_record {
     std::uint64_t starts = 0, calls = 0, failed_calls = 0;
 
   private:
-    mutable std::mutex mutex_;  // leaf: what is below
+    mutable std::mutex mutex_;  // leaf: what follows
     std::shared_ptr<const server_spec> spec_;
     std::shared_ptr<const server_snapshot> snapshot_;
     std::shared_ptr<const catalogue_part> part_;
     supervise::ref<server_actor> actor_;
     std::set<std::string> watched_;
+    resource_usage usage_;
     mutable std::mutex log_mutex_;  // leaf
     std::deque<std::string> log_;
 };

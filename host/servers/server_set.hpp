@@ -20,12 +20,16 @@
 #include "kernel/core/json.hpp"
 #include "kernel/core/unique_function.hpp"
 #include "kernel/plugins/ports.hpp"
+#include "kernel/supervise/process.hpp"
 #include "kernel/supervise/supervisor.hpp"
 #include "servers/server_notices.hpp"
 #include "servers/tool_port.hpp"
 
 namespace holdfast::events {
 class bus;
+}
+namespace holdfast::plugins {
+class metrics_registry;
 }
 
 namespace holdfast::servers {
@@ -52,6 +56,9 @@ struct server_set_options {
     named_resolver<hf_breaker> breaker;
     named_resolver<hf_health> health;
     std::function<void(log_level, const std::string& server, const std::string& line)> log;  ///< may be empty [any thread]
+    /// Whether an entry of mcpServers is as its schema wants it, for what comes in at runtime; may be empty.
+    std::function<result<void>(const std::string& name, const json& entry)> check_entry;
+    std::function<std::vector<supervise::process_usage>()> usage;  ///< of every child process; may be empty. Reads /proc
     json client_info = json{{"name", "holdfast"}, {"version", "0.1.0"}};
     json roots = json::array();                      ///< what roots/list answers when no call is there to be asked
     std::uint64_t random_seed = 0;                   ///< jitter; 0: from the kernel
@@ -79,6 +86,8 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
     result<void> remove(const std::string& name);
     /// What is wrong with one server's settings, or nothing.
     static result<void> check(const std::string& name, const json& server);
+    /// What would keep it from starting here and now: no such program, no such directory (servers/preflight.hpp).
+    static result<void> check_start(const std::string& name, const json& server);
 
     // Each replies with the server's row once done (start: once healthy or the attempt failed). Errors: server_not_found,
     // unavailable. stop: until start or the next start of the host; disable: until enable, across restarts of the host.
@@ -87,6 +96,31 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
     void restart(const std::string& name, row_reply done);
     void enable(const std::string& name, row_reply done);
     void disable(const std::string& name, row_reply done);
+
+    /// start, stop, restart, enable or disable, on many servers at once; no names: all that the action can concern. Replies
+    /// {"successful","failed","results":[{"name","ok","status"|"error"}]}, in the order given. Errors: invalid_argument.
+    void bulk(const std::string& action, std::vector<std::string> names, row_reply done);
+
+    // Changes that the configuration file knows nothing of (PLG-2): in force at once, kept in the store, put over the file, lost to
+    // a later edit of the same key in the file. Each replies with the server's row once the store has it.
+    /// Reads what the store has, and again every 30 s from then on. Before apply(), so that no server starts twice.
+    void load_overrides(row_reply done);
+    /// A merge patch of its entry of mcpServers. Errors: server_not_found, invalid_argument.
+    void update_config(const std::string& name, json changes, const std::string& who, row_reply done);
+    void reset_config(const std::string& name, row_reply done);  ///< back to what the file says
+    void add_server(const std::string& name, json entry, const std::string& who, row_reply done);  ///< Errors: server_already_exists, invalid_argument
+    void remove_server(const std::string& name, row_reply done);  ///< of an added one. Errors: server_not_found, invalid_argument
+    /// Adds the servers of another program's file (servers/import.hpp). Replies {"format","servers":[…],"problems":[…]}.
+    void import_servers(const std::string& file, const std::string& text, bool dry_run, const std::string& who, row_reply done);
+
+    // server_set_health.cpp. All from memory, but the last.
+    result<json> health(const std::string& name) const;  ///< {"status","last_check","uptime","restart_count","resource_usage",…}
+    json system_health() const;                          ///< over everything
+    json metrics() const;                                ///< {"started","stopped","restarted","failed","health_checks",…,"servers":{…}}
+    void export_metrics(plugins::metrics_registry& to) const;  ///< as holdfast_server_…
+    /// The newest rows of the health log, or those before `before`: {"events":[{"seq","at","event",…}]}, oldest first.
+    void health_log(const std::string& name, std::size_t limit, std::uint64_t before, row_reply done) const;
+    void watch_resources();  ///< begins looking at the process trees, every 10 s
 
     json rows() const;                                          ///< server.list: {"servers":[…]}, by name
     result<json> row(const std::string& name) const;            ///< server.get

@@ -1,5 +1,7 @@
 #include "servers/server_spec.hpp"
 
+#include "servers/preflight.hpp"
+
 #include <cmath>
 
 namespace holdfast::servers {
@@ -98,7 +100,7 @@ std::string transport_of(const json& server) {
     return url.empty() ? std::string() : by_scheme(url);
 }
 
-result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, const json& server, const json& breaker,
+result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, const json& given, const json& breaker,
                                                      const json& health) {
     if (name.empty() || name.size() > max_name)
         return fail(errc::config_invalid, "mcpServers: a name has 1 to " + std::to_string(max_name) + " characters");
@@ -106,7 +108,10 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
         if (c < 0x20 || c == 0x7f || c == '/' || c == '*')
             return fail(errc::config_invalid, "mcpServers: the name '" + name + "' must not hold '/', '*' or control characters");
     reader r{"mcpServers." + name, {}};
-    if (!server.is_object()) return fail(errc::config_invalid, r.where + " must be an object");
+    if (!given.is_object()) return fail(errc::config_invalid, r.where + " must be an object");
+    const auto expanded = with_preset(given);
+    if (!expanded) return fail(errc::config_invalid, r.where + ": " + expanded.error().message);
+    const json& server = *expanded;
 
     auto spec = std::make_shared<server_spec>();
     spec->name = name;
@@ -125,6 +130,9 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     r.strings(server, "headers", true);
     const std::string cwd = r.text(server, "cwd").empty() ? r.text(server, "working_dir") : r.text(server, "cwd");
 
+    const std::string restart = r.text(server, "restart_policy");
+    if (!restart.empty() && restart != "permanent" && restart != "transient" && restart != "temporary")
+        r.wrong("restart_policy", "must be \"permanent\", \"transient\" or \"temporary\"");
     spec->enabled = r.flag(server, "enabled", true) && !r.flag(server, "disabled", false);
     const std::string move = r.text(server, "move");
     if (!move.empty() && move != "overlap" && move != "restart") r.wrong("move", "must be \"overlap\" or \"restart\"");
@@ -139,6 +147,23 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     spec->roots = member(server, "roots");
     if (!spec->roots.is_null() && !spec->roots.is_array()) r.wrong("roots", "must be a list of {\"uri\",\"name\"?}");
 
+    if (const json& pool = member(server, "pool"); pool.is_object()) {
+        reader in_pool{r.where + ".pool", {}};
+        supervise::pool_rules rules;
+        rules.size = static_cast<std::uint32_t>(in_pool.number(pool, "size", 10, 1, 1000));
+        rules.max_overflow = static_cast<std::uint32_t>(in_pool.number(pool, "max_overflow", 5, 0, 1000));
+        rules.wait = in_pool.duration(pool, "wait_s", 5, 0);
+        rules.linger = in_pool.duration(pool, "linger_s", 30, 0);
+        rules.lifetime = in_pool.duration(pool, "lifetime_s", 1800, 1);
+        rules.check_after = in_pool.duration(pool, "check_after_s", 30, 0);
+        rules.create = spec->connect_timeout;
+        if (r.problem.empty()) r.problem = in_pool.problem;
+        if (transport == "stdio") r.wrong("pool", "is for servers on the network: a program that is started here has one connection, its stdin and stdout");
+        if (spec->restarts_to_move) r.wrong("pool", "does not go with \"move\": \"restart\"");
+        spec->pool = rules;
+    } else if (!pool.is_null()) {
+        r.wrong("pool", "must be an object");
+    }
     for (const char* key : {"breaker", "health"})
         if (!member(server, key).is_null() && !member(server, key).is_object()) r.wrong(key, "must be an object");
     spec->breaker = merged(breaker, member(server, "breaker"));
@@ -153,12 +178,16 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     if (!spec->probe.is_null() && string_or(spec->probe, "method").empty()) r.wrong("health.probe", "must name a \"tool\" or a \"method\"");
     reader in_breaker{r.where + ".breaker", {}};
     spec->rules = rules_from(in_breaker, spec->breaker);
+    // SUP-2: what is started here is not started again after it ended in order; what belongs to us or is elsewhere always is.
+    using supervise::restart_type;
+    const bool external = transport == "stdio" && !spec->permanent;
+    spec->rules.restart = restart == "temporary" ? restart_type::temporary : restart == "transient" || (restart.empty() && external) ? restart_type::transient : restart_type::permanent;
     if (r.problem.empty()) r.problem = in_breaker.problem;
     if (!r.problem.empty()) return fail(errc::config_invalid, r.problem);
     for (const char* ours : {"first_delay_s", "disable_after_minutes"}) spec->breaker.erase(ours);  // policies refuse unknown keys
 
     spec->connection = server;
-    for (const char* key : {"breaker", "health", "enabled", "disabled", "internal", "move", "working_dir"}) spec->connection.erase(key);
+    for (const char* key : {"breaker", "health", "enabled", "disabled", "internal", "move", "pool", "restart_policy", "working_dir"}) spec->connection.erase(key);
     spec->connection["name"] = name;
     if (!cwd.empty()) spec->connection["cwd"] = cwd;
     spec->fingerprint = dump(json{{"server", server}, {"breaker", merged(breaker, member(server, "breaker"))},

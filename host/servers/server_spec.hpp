@@ -3,9 +3,11 @@
 #include <optional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernel/core/clock.hpp"
 #include "kernel/core/json.hpp"
+#include "kernel/supervise/pool_machine.hpp"
 #include "servers/status.hpp"
 
 namespace holdfast::servers {
@@ -28,8 +30,11 @@ struct server_spec {
     std::optional<milliseconds> call_timeout;  ///< no call may take longer, whatever its caller allows
     milliseconds probe_timeout{5'000};
     milliseconds idle_timeout{0};
+    std::optional<supervise::pool_rules> pool;  ///< of a network server: its calls share these connections
     json roots;                   ///< null: the host's
     status_rules rules;
+    std::vector<std::string> overridden;  ///< keys set at runtime, "health.interval_s": for people, not part of the fingerprint
+    bool added = false;           ///< exists by what was set at runtime alone
     std::string fingerprint;      ///< equal fingerprints: nothing to do
 
     friend bool operator==(const server_spec& a, const server_spec& b) { return a.fingerprint == b.fingerprint; }

@@ -6,6 +6,7 @@
 
 #include "kernel/core/clock.hpp"
 #include "kernel/core/json.hpp"
+#include "kernel/supervise/supervisor_decision.hpp"
 
 namespace holdfast::servers {
 
@@ -31,6 +32,7 @@ struct status_rules {
     double jitter = 0.2;                          ///< of probes only; clamped after it
     nanoseconds disable_after{std::chrono::minutes(30)};
     nanoseconds reset_after{seconds(600)};        ///< continuous health that resets the exponent
+    supervise::restart_type restart = supervise::restart_type::permanent;  ///< what is recovered at all (SUP-2)
     nanoseconds short_life{seconds(5)};           ///< health that held shorter than this did not count …
     std::uint32_t short_lives_allowed = 5;        ///< … and after so many in a row recovery is no longer at once
 };

@@ -36,7 +36,7 @@ void status_machine::on(const status_event& event, steady_time now, actions& out
         s.attempting = false;
         if (r->retry_after >= nanoseconds(0)) schedule(std::max(r->retry_after, soonest_retry), now);
     } else if (auto* l = std::get_if<ev::lost>(&event)) {
-        if (s.now == status::healthy) lost(l->reason, now, out);
+        if (s.now == status::healthy) lost(l->reason, l->normal, now, out);
     } else if (std::get_if<ev::disable>(&event)) {
         disable(disabled_by::person, "disabled by a person", now, out);
     } else if (std::get_if<ev::stop>(&event)) {
@@ -149,6 +149,8 @@ void status_machine::failed(const std::string& reason, steady_time now, actions&
     s.attempting = false;
     s.reason = reason;
     if (s.failures < UINT32_MAX) ++s.failures;
+    if (rules_.restart == supervise::restart_type::temporary)
+        return disable(disabled_by::stopped, reason + "; it is never started again by itself", now, out);
     out.push_back(act::close{});
     if (s.now == status::disconnected && s.failures >= rules_.attempts) {
         open_circuit(std::to_string(s.failures) + " attempts failed, the last: " + reason, now, out);
@@ -176,13 +178,16 @@ void status_machine::succeeded(steady_time now, actions& out) {
     if (was_open) out.push_back(act::health{"circuit_closed", {}});
 }
 
-void status_machine::lost(const std::string& reason, steady_time now, actions& out) {
+void status_machine::lost(const std::string& reason, bool normal, steady_time now, actions& out) {
     status_state& s = state;
     const nanoseconds lived = now - s.healthy_since;
     if (lived >= rules_.reset_after) s.exponent = 0;  // B2: continuous health, never a spawn
     s.short_lives = lived < rules_.short_life ? s.short_lives + 1 : 0;
     s.last_healthy = s.down_since = now;
     s.failures = 0;
+    using supervise::restart_type;
+    if (rules_.restart == restart_type::temporary || (rules_.restart == restart_type::transient && normal))
+        return disable(disabled_by::stopped, reason + (normal ? "; it is not started again after a normal end" : "; it is never started again by itself"), now, out);
     out.push_back(act::close{});
     const std::uint32_t over = s.short_lives > rules_.short_lives_allowed ? s.short_lives - rules_.short_lives_allowed : 0;
     if (over >= rules_.attempts) {

@@ -63,6 +63,11 @@ process_plan plan_process(std::string_view server_config, const settings& s) {
     return plan;
 }
 
+bool ended_in_order(std::string_view status_json) {
+    const json s = json::parse(status_json.begin(), status_json.end(), nullptr, false);
+    return s.is_object() && s.value("kind", "") == "exited" && s.value("code", 1) == 0;
+}
+
 std::string exit_sentence(std::string_view status_json) {
     const json s = json::parse(status_json.begin(), status_json.end(), nullptr, false);
     if (!s.is_object()) return "the server's process ended";

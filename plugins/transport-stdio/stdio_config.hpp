@@ -25,6 +25,9 @@ struct process_plan {
 /// Throws sdk::plugin_error (HF_E_INVALID), naming what is wrong.
 process_plan plan_process(std::string_view server_config, const settings& s);
 
+/// It exited with status 0.
+bool ended_in_order(std::string_view status_json);
+
 /// "the server exited with status 3 after 12 ms; its last words: …"
 std::string exit_sentence(std::string_view status_json);
 

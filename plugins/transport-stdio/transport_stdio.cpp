@@ -40,7 +40,7 @@ class stdio_transport final : public sdk::transport {
             const bool asked = l->closing;
             forget(conn);
             const sdk::process ended = l->take();  // its handlers own the link, and it owns them
-            l->sink.closed(asked ? sdk::status{} : sdk::status{HF_E_TRANSPORT, exit_sentence(status)});
+            l->sink.closed(asked ? sdk::status{} : sdk::status{ended_in_order(status) ? HF_E_PEER : HF_E_TRANSPORT, exit_sentence(status)});
         };
         std::int64_t pid = 0;
         std::lock_guard turn(l->turn);

@@ -19,7 +19,7 @@ ALLOWED = {  # box -> boxes whose headers it may include (besides its own and ho
     "kernel/config": {"kernel/core", "kernel/supervise"},
     "kernel/plugins": {"kernel/core", "kernel/events", "kernel/supervise"},
     "mcp": {"kernel/core"},
-    "servers": {"mcp", "kernel/core", "kernel/events", "kernel/supervise", "kernel/plugins"},
+    "servers": {"mcp", "kernel/core", "kernel/config", "kernel/events", "kernel/supervise", "kernel/plugins"},
     "sessions": {"servers", "kernel/core", "kernel/events", "kernel/supervise", "kernel/plugins"},
     "authors": {"kernel/core", "kernel/config", "kernel/plugins"},
     "api": {"sessions", "servers", "mcp", "kernel/core", "kernel/events", "kernel/supervise", "kernel/config"},

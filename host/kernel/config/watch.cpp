@@ -33,7 +33,7 @@ struct file_watch::impl : std::enable_shared_from_this<impl> {
             if (n <= 0) return ours;
             for (ssize_t at = 0; at < n;) {
                 const auto* e = reinterpret_cast<const inotify_event*>(buffer + at);
-                if ((e->len > 0 && name == e->name) || (e->mask & IN_Q_OVERFLOW)) ours = true;
+                if (name.empty() || (e->len > 0 && name == e->name) || (e->mask & IN_Q_OVERFLOW)) ours = true;
                 at += static_cast<ssize_t>(sizeof(inotify_event) + e->len);
             }
         }
@@ -65,7 +65,7 @@ result<std::unique_ptr<file_watch>> file_watch::create(supervise::runtime& rt, c
     state->name = absolute.filename().string();
     state->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (state->fd < 0) return fail(errc::io_error, std::string("inotify: ") + std::strerror(errno));
-    if (inotify_add_watch(state->fd, absolute.parent_path().c_str(), IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
+    if (inotify_add_watch(state->fd, absolute.parent_path().c_str(), IN_CLOSE_WRITE | IN_MOVED_TO | (state->name.empty() ? IN_DELETE | IN_MOVED_FROM : 0)) < 0)
         return fail(errc::io_error, absolute.parent_path().string() + ": " + std::strerror(errno));
     std::lock_guard lock(state->mutex);
     auto watch = rt.watch_fd(state->fd, supervise::fd_readable, [weak = std::weak_ptr(state)](std::uint32_t) {

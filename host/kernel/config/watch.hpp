@@ -12,7 +12,7 @@ inline constexpr milliseconds watch_settle{150};  ///< quiet time after the last
 
 class file_watch {
   public:
-    /// on_change runs on a pool thread. Errors: io_error (no such directory, inotify limits).
+    /// A path that ends in '/' is a folder: any file of it, its removal included. on_change runs on a pool thread. Errors: io_error (no such directory, inotify limits).
     static result<std::unique_ptr<file_watch>> create(supervise::runtime& rt, const std::string& path, std::function<void()> on_change);
     ~file_watch();  ///< after it returns no on_change starts
 

@@ -49,6 +49,19 @@ TEST_F(file_watch_test, sees_writes_and_replacements_of_that_file_only) {
     EXPECT_EQ(changes, 2);
 }
 
+TEST_F(file_watch_test, a_folder_is_watched_for_every_file_and_for_removals) {
+    auto w = file_watch::create(rt, dir.string() + "/", [this] {
+        std::lock_guard lock(mutex);
+        ++changes;
+        changed.notify_all();
+    });
+    ASSERT_TRUE(w);
+    write("a.json", "1");
+    ASSERT_TRUE(wait_for(1));
+    fs::remove(dir / "a.json");
+    ASSERT_TRUE(wait_for(2));
+}
+
 TEST_F(file_watch_test, a_missing_directory_is_an_error) {
     auto w = file_watch::create(rt, (dir / "no" / "c.json").string(), [] {});
     ASSERT_FALSE(w);

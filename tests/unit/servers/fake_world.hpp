@@ -95,6 +95,21 @@ class fake_store final : public plugins::call_port {
         if (method == "put") rows[request["key"]] = request["value"];
         if (method == "append")
             for (auto& e : request["events"]) streams[e["stream"]].push_back(e);
+        if (method == "delete") rows.erase(request["key"].get<std::string>());
+        if (method == "list") {
+            json found = json::array();
+            for (const auto& [key, value] : rows)
+                if (key.rfind(string_or(request, "prefix"), 0) == 0) found.push_back({{"key", key}, {"value", value}});
+            done(json{{"rows", std::move(found)}});
+            return 1;
+        }
+        if (method == "tail") {
+            const json& all = streams[request["stream"]];
+            json newest = json::array();
+            for (std::size_t i = all.size() - std::min(all.size(), request["limit"].get<std::size_t>()); i < all.size(); ++i) newest.push_back(all[i]);
+            done(json{{"events", std::move(newest)}});
+            return 1;
+        }
         done(method == "get" ? json{{"value", rows.count(request["key"]) ? rows[request["key"]] : json()}} : json::object());
         return 1;
     }
@@ -109,6 +124,7 @@ struct world {
     fake_health health;
     std::shared_ptr<fake_store> store = std::make_shared<fake_store>();  // second owner: the set
     bool breaker_there = true;
+    std::vector<supervise::process_usage> usage;  ///< what a look at the process trees finds
     std::shared_ptr<server_set> set;
     supervise::ref<supervise::supervisor> root;
 
@@ -124,6 +140,7 @@ struct world {
         o.bus = &bus;
         o.store = store;
         o.random_seed = 1;
+        o.usage = [this] { return usage; };
         o.transport = [this](const std::string& name) -> result<plugins::bound<hf_transport>> {
             if (name != "fake") return fail(errc::not_found, "no plugin '" + name + "'");
             return transport.resolve();

@@ -228,6 +228,41 @@ TEST(status_schedule, an_attempt_that_hangs_does_not_put_off_the_disabling) {
     EXPECT_EQ(w.machine.state.now, status::disabled);
 }
 
+TEST(status_schedule, SUP2_what_is_recovered_follows_the_restart_type) {
+    using supervise::restart_type;
+    for (auto type : {restart_type::permanent, restart_type::transient, restart_type::temporary})
+        for (bool normal : {false, true}) {
+            world w;
+            status_rules r = w.rules;
+            r.restart = type;
+            w.machine.set_rules(r);
+            w.on(ev::begin{});
+            w.recover();
+            w.now += seconds(60);
+            w.on(ev::lost{"it ended", normal});
+            const bool again = type == restart_type::permanent || (type == restart_type::transient && !normal);
+            EXPECT_EQ(w.machine.state.attempting, again) << static_cast<int>(type) << normal;
+            EXPECT_EQ(w.machine.state.now, again ? status::disconnected : status::disabled);
+            if (again) continue;
+            EXPECT_EQ(w.machine.state.disabled, disabled_by::stopped) << "start, or the next start of the host, brings it back";
+            EXPECT_FALSE(w.machine.next_deadline());
+            w.on(ev::start{});
+            EXPECT_TRUE(w.machine.state.attempting);
+        }
+}
+
+TEST(status_schedule, SUP2_temporary_has_one_try_and_transient_as_many_as_ever) {
+    for (auto type : {supervise::restart_type::transient, supervise::restart_type::temporary}) {
+        world w;
+        status_rules r = w.rules;
+        r.restart = type;
+        w.machine.set_rules(r);
+        w.on(ev::begin{});
+        w.answer(ev::attempt_failed{"it died"});
+        EXPECT_EQ(w.machine.state.now, type == supervise::restart_type::temporary ? status::disabled : status::disconnected);
+    }
+}
+
 TEST(status_schedule, health_events_have_OM_names_in_order) {
     world w;
     w.on(ev::begin{});

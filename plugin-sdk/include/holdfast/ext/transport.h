@@ -26,7 +26,8 @@ typedef struct hf_transport_sink {
     void (*on_request_failed)(void* ctx, hf_bytes request_id, const hf_error* err);
     /* A line of the server's stderr or another diagnostic. */
     void (*on_log)(void* ctx, hf_str line);
-    /* Exactly once, last: closed by close() (err NULL), or lost (err says how: exit code or signal in the message). */
+    /* Exactly once, last: closed by close() (err NULL), or lost (err says how: exit code or signal in the message;
+     * HF_E_PEER: the other side ended in order, as a program does that exits with status 0). */
     void (*on_closed)(void* ctx, const hf_error* err);
 } hf_transport_sink;
 
