@@ -84,9 +84,8 @@ class mcp_box final : public mcp_box_base {
     Machine machine;  // Owner: whoever runs
 
     void tick() override {
-        run([this](mcp::gateway::actions& out) {
-            if constexpr (requires { machine.tick(now(), out); }) machine.tick(now(), out);
-        });
+        if constexpr (requires(mcp::gateway::actions& out) { machine.tick(steady_time{}, out); })
+            run([this](mcp::gateway::actions& out) { machine.tick(now(), out); });
     }
 
   protected:
