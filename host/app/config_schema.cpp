@@ -60,6 +60,7 @@ constexpr const char* schema_text = R"json({
           "type": "object", "additionalProperties": false, "description": "Of the plugin's own process",
           "properties": {
             "memory_mb": {"type": "integer", "minimum": 0, "maximum": 1048576, "default": 500, "description": "0: no limit"},
+            "cpu_percent": {"type": "integer", "minimum": 0, "maximum": 100000, "default": 0, "description": "Of one core, on average over 10 s; 0: no limit"},
             "descriptors": {"type": "integer", "minimum": 64, "maximum": 1048576, "default": 1024}
           }
         },

@@ -58,6 +58,7 @@ plugins::plugin_spec spec_of(const std::string& id, const json& entry, const std
     if (string_or(entry, "isolation") == "process") s.isolation = plugins::isolation_mode::process;
     const json& limits = member(entry, "limits");
     s.limits.memory_mb = static_cast<std::uint64_t>(int_or(limits, "memory_mb", 500));
+    s.limits.cpu_percent = static_cast<std::uint32_t>(int_or(limits, "cpu_percent", 0));
     s.limits.descriptors = static_cast<std::uint32_t>(int_or(limits, "descriptors", 1024));
     if (entry.contains("sandbox")) s.sandbox = entry["sandbox"];
     const json& reload = member(entry, "reload");

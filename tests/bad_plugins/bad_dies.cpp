@@ -35,7 +35,7 @@ namespace {
     if (how == "exit") std::exit(3);
     if (how == "_exit") _exit(0);
     if (how == "loop")
-        for (volatile int i = 0;; i = i + 1) {
+        for (volatile unsigned i = 0;; i = i + 1) {
         }
     if (how == "memory")
         for (std::vector<char*> all;;) {

@@ -20,6 +20,8 @@ export const peers = process.env.HOLDFAST_PEERS || path.join(os.homedir(), '.cac
 
 /// Machines differ, and so do builds with sanitizers. Multiplies deadlines of "must happen", never limits that are promises.
 export const patience = Number(process.env.HOLDFAST_PATIENCE ?? 1);
+/// "address,undefined", "thread" or empty: what watches this build.
+export const sanitizer = fs.readFileSync(path.join(build, 'CMakeCache.txt'), 'utf8').match(/^HOLDFAST_SANITIZE:\w+=(.*)$/m)?.[1] ?? '';
 const poll_ms = 10;
 
 const pause = (ms) => new Promise((r) => setTimeout(r, ms));

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { alive, configuration, descendants, fdCount, testPlugins, until, withHost } from './host.mjs';
+import { alive, configuration, descendants, fdCount, sanitizer, testPlugins, until, withHost } from './host.mjs';
 
 const apart = (plugin, more = {}) => ({ ...plugin, isolation: 'process', supervision: { max_restarts: 50, backoff: { initial_ms: 1, max_ms: 5, multiplier: 1, jitter: 0 } }, ...more });
 
@@ -94,7 +94,7 @@ describe('a plugin that crashes the host', () => {
         assert.ok(events.events.some((e) => e.type === 'plugin_crashed'));
       }, { env }));
 
-  test('a damaged heap is blamed on nobody', () =>
+  test('a damaged heap is blamed on nobody', { skip: /address/.test(sanitizer) && 'the heap is watched here: its first damage is reported' }, () =>
     withHost(bad(), async (host) => {
       const { session_id } = await crash(host, 'heap');
       await host.ready();

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <filesystem>
+#include <future>
 #include <random>
 #include <stdexcept>
 
@@ -47,6 +48,7 @@ namespace {
 
 constexpr std::size_t max_operations = 48;
 constexpr std::size_t max_descriptors = 512;  ///< of this process: far more than one round needs
+constexpr int worker_patience_ms = 200;
 constexpr int reply_patience_ms = 15'000;  ///< a machine may be busy
 
 unique_fd memfd(std::string_view content, std::uint64_t size, unsigned seals) {
@@ -437,10 +439,20 @@ class session {
         asked({send_raw(lines_[services].mine.get(), frame, {}), frame.size() >= 2});
         settle();
     }
+    /// As the host does it: an instance whose workers take too long is ended.
+    void stop_workers() {
+        std::promise<void> stopped;
+        std::thread patience([this, all = stopped.get_future()] {
+            if (all.wait_for(std::chrono::milliseconds(worker_patience_ms)) == std::future_status::timeout) proxy_->kill("its workers do not stop");
+        });
+        host_.stop_workers();
+        stopped.set_value();
+        patience.join();
+    }
     void odd(bytes& in) {
         switch (in.byte() % 6) {
             case 0: keep_unread_ = !keep_unread_; return;
-            case 1: host_.stop_workers(); return;
+            case 1: return stop_workers();
             case 2: proxy_->kill("the fuzzer said so"); return;
             case 3: proxy_->set_level(in.byte()); return;
             case 4: read_all(dump(proxy_->describe())); return;

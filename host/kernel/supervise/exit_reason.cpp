@@ -12,6 +12,7 @@ std::string_view to_string(exit_kind kind) noexcept {
         case exit_kind::signal: return "signal";
         case exit_kind::hang: return "hang";
         case exit_kind::memory_limit: return "memory_limit";
+        case exit_kind::cpu_limit: return "cpu_limit";
         case exit_kind::start_failure: return "start_failure";
         case exit_kind::start_timeout: return "start_timeout";
     }

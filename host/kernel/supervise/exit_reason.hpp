@@ -15,6 +15,7 @@ enum class exit_kind : std::uint8_t {
     signal,         ///< a process ended by a signal
     hang,           ///< missed its heartbeat deadline, or did not end when told (then it is quarantined)
     memory_limit,   ///< a process over its memory limit, ended by us
+    cpu_limit,      ///< a process over its CPU limit, ended by us
     start_failure,  ///< its start function failed
     start_timeout,  ///< its start did not finish before the deadline
 };

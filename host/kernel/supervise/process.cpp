@@ -62,7 +62,8 @@ void process_actor::on_start() {
         return;
     }
     pidfd_watch_ = std::move(*w);
-    if (options_.memory_limit_bytes) sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
+    window_began_ = rt().clock().now();
+    if (options_.memory_limit_bytes || options_.cpu_limit_percent) sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
 }
 
 void process_actor::watch(stream& s) {
@@ -326,6 +327,8 @@ process_exit process_actor::describe_exit(bool drained) const {
         r = {exit_kind::error, 0, callback_error_};
     else if (over_memory_)
         r = {exit_kind::memory_limit, status_, "over its memory limit of " + std::to_string(options_.memory_limit_bytes >> 20) + " MiB"};
+    else if (over_cpu_)
+        r = {exit_kind::cpu_limit, status_, "over its CPU limit of " + std::to_string(options_.cpu_limit_percent) + " % of a core"};
     else if (out.intentional && by_signal && status_ == SIGKILL && killed_.load())
         r = {exit_kind::killed, SIGKILL, "did not end when asked to"};
     else if (out.intentional)
@@ -371,11 +374,18 @@ void process_actor::end_now() {
 void process_actor::sample() {
     if (leader_gone_) return;
     const auto now = usage(read_process_table());
-    if (now.rss_bytes > options_.memory_limit_bytes) {
+    if (options_.memory_limit_bytes && now.rss_bytes > options_.memory_limit_bytes) {
         over_memory_ = true;
         if (callbacks_.on_memory_limit) guarded([&] { callbacks_.on_memory_limit(now); });
         kill_tree();
         return;
+    }
+    if (const auto t = rt().clock().now(); options_.cpu_limit_percent && t - window_began_ >= options_.cpu_window) {
+        const auto used = milliseconds(now.cpu_ms > window_cpu_ms_ ? now.cpu_ms - window_cpu_ms_ : 0);  // less: processes have ended
+        over_cpu_ = used * 100 > (t - window_began_) * options_.cpu_limit_percent;
+        window_began_ = t;
+        window_cpu_ms_ = now.cpu_ms;
+        if (over_cpu_) return kill_tree();
     }
     sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
 }

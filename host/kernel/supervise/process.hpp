@@ -37,7 +37,9 @@ struct process_options {
     std::size_t stdin_high_water = default_stdin_high_water;
     std::size_t stderr_ring = default_stderr_ring;  ///< the newest bytes kept for stderr_tail()
     std::uint64_t memory_limit_bytes = 0;      ///< resident, of the whole session; 0: none
-    milliseconds sample_interval{1000};        ///< for the memory limit
+    std::uint32_t cpu_limit_percent = 0;       ///< of one core, of the whole session, on average over cpu_window; 0: none
+    milliseconds cpu_window{10'000};
+    milliseconds sample_interval{1000};        ///< for both limits
     milliseconds drain_timeout{200};           ///< after its exit, for a grandchild that holds the pipe
     std::uint64_t nofile_limit = 4096;
     stop_ladder stop;
@@ -48,7 +50,7 @@ std::vector<std::string> allowed_environment(const std::vector<std::string>& all
 const std::vector<std::string>& default_environment_names();
 
 struct process_exit {
-    exit_reason reason;        ///< normal, exit_code(n), signal(n), memory_limit, shutdown (stopped by us), killed
+    exit_reason reason;        ///< normal, exit_code(n), signal(n), memory_limit, cpu_limit, shutdown (stopped by us), killed
     bool intentional = false;  ///< stop() or kill() had been called before it ended (O7)
     bool drained = true;       ///< false: a grandchild still held a pipe when drain_timeout passed
     std::string stderr_tail;

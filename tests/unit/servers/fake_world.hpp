@@ -133,7 +133,12 @@ struct world {
         transport.t0 = rt.now();
         start();
     }
-    ~world() { stop(); }
+    ~world() {
+        stop();
+        while (transport.let_go()) {
+        }
+        rt.run_until_idle();
+    }
     void start() {
         server_set_options o;
         o.runtime = &rt;

@@ -337,6 +337,26 @@ TEST_F(O6, over_the_memory_limit_the_reason_comes_before_the_exit) {
     EXPECT_TRUE(s.get().alert_before_exit);
 }
 
+TEST_F(O6, over_the_cpu_limit_for_a_while_it_is_ended_and_the_reason_says_so) {
+    auto o = sh("while :; do :; done");
+    o.cpu_limit_percent = 1;
+    o.cpu_window = milliseconds(200);
+    o.sample_interval = milliseconds(20);
+    start(std::move(o));
+    EXPECT_EQ(ended().reason.kind, exit_kind::cpu_limit);
+}
+
+TEST_F(O6, one_that_idles_stays_below_the_cpu_limit) {
+    auto o = sh("echo up; sleep 0.3; echo idle; read x");
+    o.cpu_limit_percent = 90;
+    o.cpu_window = milliseconds(100);
+    o.sample_interval = milliseconds(20);
+    auto p = start(std::move(o));
+    ASSERT_TRUE(line("idle"));
+    p->close_stdin();
+    EXPECT_NE(ended().reason.kind, exit_kind::cpu_limit);
+}
+
 TEST_F(O6, usage_is_readable) {
     auto p = start(sh("echo up; cat"));
     ASSERT_TRUE(line("up"));

@@ -13,6 +13,7 @@ std::string_view to_string(isolation_mode m) noexcept;  ///< "in-process", "proc
 struct runner_limits {
     std::uint64_t memory_mb = 500;  ///< resident, the runner and what it started; 0: none
     std::uint32_t descriptors = 1024;
+    std::uint32_t cpu_percent = 0;  ///< of one core, on average over 10 s; 0: none
     bool operator==(const runner_limits&) const = default;
 };
 

@@ -65,6 +65,7 @@ result<void> proxy::launch(const staged_plugin& file, std::shared_ptr<const priv
     if (file.about.kind == "ui" && ::isatty(STDIN_FILENO) == 1) o.inherit.insert(o.inherit.end(), {{STDIN_FILENO, terminal_in_fd}, {STDOUT_FILENO, terminal_out_fd}});
     o.memory_limit_bytes = options_.limits.memory_mb << 20;
     o.sample_interval = milliseconds(250);
+    o.cpu_limit_percent = options_.limits.cpu_percent;
     o.nofile_limit = options_.limits.descriptors;
     o.stop = {milliseconds(200), milliseconds(300)};
     supervise::process_callbacks on;
@@ -237,6 +238,7 @@ std::string proxy::reason(milliseconds patience) {
             return "its process was ended by signal " + (name ? "SIG" + std::string(name) : std::to_string(r.code));
         }
         case exit_kind::memory_limit: return "its process exceeded its memory limit of " + std::to_string(options_.limits.memory_mb) + " MB";
+        case exit_kind::cpu_limit: return "its process exceeded its CPU limit of " + std::to_string(options_.limits.cpu_percent) + " % of a core";
         case exit_kind::normal: return "its process ended by itself (exit code 0)";
         case exit_kind::exit_code: return "its process ended with exit code " + std::to_string(r.code);
         default: return "its process ended: " + r.text();

@@ -67,8 +67,10 @@ class process_actor final : public actor {
     timer_handle ladder_, drain_, sampler_;
     std::vector<process_row> known_;  // descendants seen when the stop began: they may leave the group
     int status_kind_ = 0, status_ = 0;
-    bool leader_gone_ = false, over_memory_ = false, stop_begun_ = false;
+    bool leader_gone_ = false, over_memory_ = false, over_cpu_ = false, stop_begun_ = false;
     std::string callback_error_;
+    std::uint64_t window_cpu_ms_ = 0;  // used when the window began
+    steady_time window_began_{};
 
     std::atomic<bool> intentional_{false}, killed_{false}, told_exit_{false};
     mutable std::mutex life_mutex_;   // guards reaped_ and signals to the group: the pid is ours until it is reaped
