@@ -107,6 +107,9 @@ for (const chain of toolchains)
           assert.equal(r.executed[0].status, 'result');
           assert.match(r.answer, /carried by my own transport/);
           assert.equal((await host.server('demo')).transport, name);
+          const row = await host.plugin(name);
+          assert.equal(row.isolation, isolation);
+          if (isolation === 'process') assert.ok(row.pid > 0 && row.pid !== host.pid, 'it has a process of its own');
         });
       }
     });
