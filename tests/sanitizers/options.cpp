@@ -30,7 +30,7 @@ __attribute__((used, visibility("default"))) const char* __lsan_default_options(
 __attribute__((used, visibility("default"))) const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 
 __attribute__((used, visibility("default"))) const char* __tsan_default_options() {
-    return COMMON ":handle_segv=0:handle_sigbus=0:handle_sigfpe=0:suppressions=" HERE "/tsan.supp:print_suppressions=0:second_deadlock_stack=1";
+    return COMMON ":handle_segv=0:handle_sigbus=0:handle_sigfpe=0:suppressions=" HERE "/tsan.supp:print_suppressions=0:second_deadlock_stack=1:atexit_sleep_ms=50";
 }
 
 }  // extern "C"

@@ -47,6 +47,8 @@ std::atomic<char*> step_place{own_step};
 }  // namespace
 void note_steps_in(char* place) { step_place = place; }
 void note_step(const char* step) {
+    static std::mutex mutex;  // steps are taken on several threads at once; who reads them looks into a process that has ended
+    std::lock_guard lock(mutex);
     char* const at = step_place;
     std::size_t i = 0;
     for (; step[i] && i + 1 < step_size; ++i) at[i] = step[i];

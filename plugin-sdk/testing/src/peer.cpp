@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <charconv>
+#include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <set>
@@ -35,11 +36,9 @@ class tcp_peer {
     ~tcp_peer() {
         ::shutdown(listener_, SHUT_RDWR);
         thread_.join();
-        {
-            std::lock_guard lock(mutex_);
-            for (const int c : open_) ::shutdown(c, SHUT_RDWR);
-        }
-        for (auto& t : connections_) t.join();
+        std::unique_lock lock(mutex_);
+        for (const int c : open_) ::shutdown(c, SHUT_RDWR);
+        ended_.wait(lock, [this] { return open_.empty(); });
         ::close(listener_);
     }
     const std::string& authority() const { return authority_; }
@@ -51,12 +50,13 @@ class tcp_peer {
             if (c < 0) return;
             std::lock_guard lock(mutex_);
             open_.insert(c);
-            connections_.emplace_back([this, c] {
+            std::thread([this, c] {
                 serve_(c);
                 std::lock_guard inner(mutex_);
                 open_.erase(c);
                 ::close(c);
-            });
+                ended_.notify_all();  // under the lock: whoever waits destroys it next
+            }).detach();
         }
     }
     const std::function<void(int)> serve_;
@@ -65,7 +65,7 @@ class tcp_peer {
     std::thread thread_;
     std::mutex mutex_;
     std::set<int> open_;
-    std::vector<std::thread> connections_;
+    std::condition_variable ended_;
 };
 
 bool more(int c, std::string& in) {
