@@ -230,7 +230,7 @@ void gateway::mcp_request(http_request request, web::responder respond) {
     const auto no = [&](int status, std::string_view why) { respond(mcp_endpoint::refusal(status, why, cors)); };
     if (const auto r = check_host(request, settings_)) return no(r->status, r->message);
     if (const auto r = check_origin(request, settings_)) return no(r->status, r->message);
-    if (request.method == "OPTIONS") {
+    if (request.method == "OPTIONS" && is_foreign_allowed_origin(request, settings_)) {  // a browser asks without the token; nobody else need
         http_response r = mcp_endpoint::preflight();
         allow_origin(r, cors);
         return respond(std::move(r));
