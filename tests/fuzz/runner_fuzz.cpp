@@ -443,7 +443,10 @@ class session {
     void stop_workers() {
         std::promise<void> stopped;
         std::thread patience([this, all = stopped.get_future()] {
-            if (all.wait_for(std::chrono::milliseconds(worker_patience_ms)) == std::future_status::timeout) proxy_->kill("its workers do not stop");
+            if (all.wait_for(std::chrono::milliseconds(worker_patience_ms)) != std::future_status::timeout) return;
+            proxy_->kill("its workers do not stop");
+            for (auto& l : lines_) shutdown(l.mine.get(), SHUT_RDWR);  // as the end of its process does
+            services_broken_ = tells_broken_ = true;
         });
         host_.stop_workers();
         stopped.set_value();
