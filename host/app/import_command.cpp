@@ -1,4 +1,6 @@
 // `holdfast server import`: a file of another program, shown or handed to the running host.
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -44,7 +46,7 @@ int show_import(const common_options& o, const std::string& file) {
 
 int import_command(const common_options& o, const std::string& file) {
     std::ifstream in(file, std::ios::binary);
-    if (!in) return explain({errc::invalid_argument, file + ": it cannot be read"});
+    if (!in) return explain({errc::invalid_argument, file + ": it cannot be read: " + std::strerror(errno)});
     const std::string text{std::istreambuf_iterator<char>(in), {}};
     int code = exit_ok;
     auto host = connect_or_explain(o, code);

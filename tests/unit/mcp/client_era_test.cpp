@@ -169,6 +169,7 @@ TEST(era, a_success_that_is_no_discover_result_is_not_taken_for_modern) {
     s.on(in::opened{});
     s.replies(s.expect("server/discover"), json::object());
     s.expect("initialize");
+    EXPECT_NE(s.machine.identity().detected, era::modern);
 }
 TEST(era, never_answers_at_all) {
     script s;
