@@ -150,7 +150,7 @@ void ws_client::on_event(const subscription_ptr& s, std::string_view event) {
         bool taken = true;
         if (last) s->answered ? out->reply(std::move(text)) : s->early.push_back(std::move(text));
         else if (s->answered) taken = out->send(std::move(text));
-        else if ((taken = s->early.size() < max_early_events)) s->early.push_back(std::move(text));
+        else if ((taken = s->early.size() < max_early_events && (s->early_bytes += text->size()) <= max_early_bytes)) s->early.push_back(std::move(text));
         if (!last && taken) {
             s->last_seq = sdk::json_number<std::uint64_t>(event, "seq", s->last_seq);
             return;

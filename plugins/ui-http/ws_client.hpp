@@ -28,6 +28,7 @@ class ws_client final : public web::websocket_handler, public std::enable_shared
     static constexpr std::size_t max_calls = 64;          ///< under way at once
     static constexpr std::size_t max_subscriptions = 64;
     static constexpr std::size_t max_early_events = 1024; ///< that arrive before the answer to their subscription
+    static constexpr std::size_t max_early_bytes = 4u << 20;  ///< likewise: they follow the answer into its queue, which is twice as long
     static constexpr const char* protocol = "holdfast.v1";
 
     /// `still_allowed(used)`: asked at each message (used: true) and now and then; false ends the connection with 4401.
@@ -50,6 +51,7 @@ class ws_client final : public web::websocket_handler, public std::enable_shared
         std::mutex mutex;
         bool answered = false;            // events wait in `early` until the client knows the number
         bool over = false;                // closed by the host or overrun: says no more
+        std::size_t early_bytes = 0;
         std::vector<std::shared_ptr<const std::string>> early;
         std::uint64_t last_seq = 0;
         sdk::subscription handle;         // guarded by the client's mutex
