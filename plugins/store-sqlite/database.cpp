@@ -115,7 +115,8 @@ void database::configure(bool exclusive) {
     exec("pragma trusted_schema=off; pragma foreign_keys=on; pragma cell_size_check=on");
     if (!writable_) return;
     exec("pragma journal_mode=wal");
-    exec("pragma synchronous=full; pragma wal_autocheckpoint=0; pragma temp_store=memory; pragma cache_size=-16384");
+    // The pages in memory are a bound on what the host grows by; what is read again comes from the kernel's cache.
+    exec("pragma synchronous=full; pragma wal_autocheckpoint=0; pragma temp_store=memory; pragma cache_size=-2048");
     sqlite3_wal_hook(
         db_,
         [](void* self, sqlite3*, const char*, int pages) {
