@@ -191,7 +191,11 @@ constexpr const char* schema_text = R"json({
         "enabled": {"type": "boolean"},
         "disabled": {"type": "boolean"},
         "internal": {"type": "boolean"},
-        "restart_policy": {"enum": ["permanent", "transient", "temporary"], "description": "permanent: always recovered; transient: not after it ended by itself with status 0; temporary: never. Default: transient for programs started here, permanent for others and internal ones"},
+        "restart_policy": {
+          "anyOf": [{"enum": ["permanent", "transient", "temporary"]}, {"type": "object", "additionalProperties": false, "properties": {
+            "exit": {"$ref": "#/$defs/restarts"}, "crash": {"$ref": "#/$defs/restarts"}, "hang": {"$ref": "#/$defs/restarts"}, "health": {"$ref": "#/$defs/restarts"}}}],
+          "description": "permanent: always recovered; transient: not after it ended by itself with status 0; temporary: never. Default: transient for programs started here, permanent for others and internal ones. An object says it for each way of being lost: exit, crash, hang, health"
+        },
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
         "move": {"enum": ["overlap", "restart"], "default": "overlap", "description": "When the transport plugin is replaced: a second connection beside the first, or, for a server that cannot run twice, a restart between two calls"},
         "pool": {
@@ -248,6 +252,15 @@ constexpr const char* schema_text = R"json({
       }
     }
   },
+  "restarts": {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 1000000}], "description": "true: always; false: never; a number: so often, until it was healthy for breaker.reset_after_s or a person starts it"},
+  "health_request": {"type": "object", "additionalProperties": false, "properties": {
+    "tool": {"type": "string", "minLength": 1},
+    "arguments": {"type": "object"},
+    "method": {"type": "string", "minLength": 1},
+    "params": {"type": "object"},
+    "jsonrpc": {"enum": ["2.0"]},
+    "expect": {"description": "What the result has to contain: of objects these members, of lists these elements in their places; all else has to be equal"}
+  }},
   "breaker": {"type": "object", "properties": {
     "use": {"type": "string", "minLength": 1, "default": "breaker-consecutive", "description": "The policy; its own settings stand beside this key"},
     "failure_threshold": {"type": "integer", "minimum": 1},
@@ -261,7 +274,9 @@ constexpr const char* schema_text = R"json({
     "interval_s": {"type": "number", "exclusiveMinimum": 0},
     "timeout_s": {"type": "number", "exclusiveMinimum": 0},
     "failure_threshold": {"type": "integer", "minimum": 1},
-    "success_threshold": {"type": "integer", "minimum": 1}
+    "success_threshold": {"type": "integer", "minimum": 1},
+    "probe": {"$ref": "#/$defs/health_request", "description": "Asked instead of the protocol's own sign of life"},
+    "init_message": {"$ref": "#/$defs/health_request", "description": "Asked once on every new connection; the server is healthy when it has answered as it should"}
   }}
 }
 })json";

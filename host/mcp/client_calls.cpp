@@ -254,10 +254,10 @@ void client_machine::impl::start_probe(in::probe p, steady_time now, actions& ou
 }
 
 void client_machine::impl::on_probe_answer(std::uint64_t id, const waiting& w, rpc_response& r, steady_time now, actions& out) {
-    result<void> outcome;
+    result<json> outcome = r.error ? json() : std::move(r.result);
     if (r.error && r.error->code != rpc_code::method_not_found)  // an answer to ping, even "unknown", is a sign of life
         outcome = tl::unexpected(peer_error(*r.error));
-    else if (bool_or(r.result, "isError", false))
+    else if (bool_or(*outcome, "isError", false))
         outcome = fail(errc::server_error, "the probe's tool reported an error");
     out.push_back(out::probed{id, std::move(outcome), now - w.sent});
 }

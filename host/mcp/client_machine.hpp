@@ -120,7 +120,7 @@ struct done {
 struct progress { call_id id; json value; };
 struct input { call_id id; std::string key; std::string method; json params; bool more = false; };  ///< more: of the same round
 struct input_withdrawn { call_id id; std::string key; };    ///< the server no longer waits for it
-struct probed { std::uint64_t id; result<void> outcome; nanoseconds took; };
+struct probed { std::uint64_t id; result<json> outcome; nanoseconds took; };  ///< null: the server does not know the method, but lives
 struct log { bool warning; std::string line; };             ///< for the server's log
 /// notifications/message. call 0: it does not say whose call it is about, and several sessions have one under way.
 struct message { call_id call; json params; };

@@ -21,6 +21,9 @@ struct link {
     supervise::timer_handle timer;
     const hf_transport* table = nullptr; ///< with `instance`: which generation of the transport carries it
     void* instance = nullptr;
+    std::uint64_t greeting = 0;          ///< the probe that is its init message, while it is under way
+    bool greeted = false;                ///< … and was answered as it should
+    std::optional<mcp::out::ready> welcome;  ///< what it said before, meanwhile
     bool ended_normally = false;         ///< by itself, and in order
     bool draining = false;               ///< another one serves; this stays for the calls that were sent on it
     supervise::timer_handle deadline;    ///< of draining

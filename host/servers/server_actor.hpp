@@ -75,10 +75,12 @@ class server_actor final : public supervise::actor {
     void close_link(std::shared_ptr<link> l, const error& why);
     void on_report(std::uint64_t conn, transport_report r);
     void on_ready(link& l, mcp::out::ready r);
+    void greet(link& l, mcp::out::ready r);
+    void on_greeted(link& l, const mcp::out::probed& p);
     std::optional<error> doubt(const mcp::out::ready& r) const;  ///< H3: it answers, but is it the server it was?
     void accept(const mcp::out::ready& r, nanoseconds took);
     void link_lost(link& l, const error& why);
-    void lost(const error& why);
+    void lost(const error& why, std::optional<loss> how = {});
     void left(std::uint64_t conn);  ///< a connection that was closing is gone
     std::shared_ptr<link> find_link(std::uint64_t conn) const;
     /// By value: what the actions lead to may replace the actor's own pointer.
@@ -124,7 +126,7 @@ class server_actor final : public supervise::actor {
     void on_done(link& l, mcp::out::done d);
     void on_input(mcp::out::input i);
     void on_log_message(mcp::out::message m);
-    void on_probed(const mcp::out::probed& p);
+    void on_probed(link& l, const mcp::out::probed& p);
     void observe(bool active, bool ok, int fault, nanoseconds latency);
     void follow_verdict();
     void arm_health(steady_time at);
@@ -141,6 +143,7 @@ class server_actor final : public supervise::actor {
     std::unique_ptr<health_policy> health_;
     health_verdict verdict_;
     std::optional<wall_time> last_check_;
+    errc last_fault_ = errc::unavailable;  ///< of the check or call that failed last
     process_sampler sampler_;
 
     std::shared_ptr<link> link_;           ///< that serves or is being opened; stays when lost, for its counters

@@ -108,6 +108,7 @@ void server_actor::on_done(link& l, mcp::out::done d) {
     context_->totals.latency.add(d.took);
     int outcome = HF_OUTCOME_SUCCESS;
     bool sample = true, ok = true;
+    const errc fault = d.outcome ? errc::internal : d.outcome.error().code;
     if (d.cached) {  // says nothing about the server as it is now
         sample = false;
         outcome = HF_OUTCOME_IGNORED;
@@ -115,7 +116,9 @@ void server_actor::on_done(link& l, mcp::out::done d) {
     if (!d.outcome) {
         ++record_->failed_calls;
         // Whoever reads it may have called many servers.
-        if (auto& message = d.outcome.error().message; message.find(record_->name) == std::string::npos) message = "'" + record_->name + "': " + message;
+        auto& message = d.outcome.error().message;
+        if (message.find(record_->name) == std::string::npos) message = "'" + record_->name + "': " + message;
+        if (fault == errc::timeout && d.sent) message += "; allow more time (timeout_ms, call_timeout_s), or see in its log what it was doing";
         switch (d.outcome.error().code) {
             case errc::server_error: break;  // it answered: alive
             case errc::timeout:
@@ -145,6 +148,7 @@ void server_actor::on_done(link& l, mcp::out::done d) {
     if (d.answered && job->events.refused) job->events.refused(d.answered->code, d.answered->message, d.answered->data);
     job->finish(std::move(d.outcome));
     if (!connected || !sample || outcome == HF_OUTCOME_DROPPED) return;
+    if (!ok) last_fault_ = fault;
     observe(false, ok, ok ? HF_FAULT_NONE : HF_FAULT_REMOTE, d.took);
     if (!ok) follow_verdict();
 }
@@ -152,21 +156,24 @@ void server_actor::on_done(link& l, mcp::out::done d) {
 void server_actor::probe() {
     if (status_.state.now != status::healthy || probe_ != 0 || !link_) return;
     probe_ = next_probe_++;
-    feed(link_, mcp::in::probe{probe_, verdict_.probe_timeout, spec_->probe});
+    feed(link_, mcp::in::probe{probe_, verdict_.probe_timeout, spec_->probe.request});
 }
 
-void server_actor::on_probed(const mcp::out::probed& p) {
+void server_actor::on_probed(link& l, const mcp::out::probed& p) {
+    if (l.greeting == p.id) return on_greeted(l, p);
     if (pool_probed(p)) return;
     if (p.id != probe_) return;  // of a connection before
     probe_ = 0;
     last_check_ = rt().clock().wall();
     count(&server_figures::health_checks);
-    if (!p.outcome) count(&server_figures::failed_checks);
-    if (!p.outcome && p.outcome.error().code == errc::overloaded) {
+    const auto ok = p.outcome ? spec_->probe.judge(*p.outcome) : result<void>(tl::unexpected(p.outcome.error()));
+    if (!ok) count(&server_figures::failed_checks);
+    if (!ok && ok.error().code == errc::overloaded) {
         observe(true, false, HF_FAULT_LOCAL, p.took);  // our queue was full: not the server's fault
     } else {
-        observe(true, p.outcome.has_value(), p.outcome ? HF_FAULT_NONE : HF_FAULT_REMOTE, p.took);
-        if (!p.outcome) server_log(true, "health check failed: " + p.outcome.error().message);
+        if (!ok) last_fault_ = ok.error().code;
+        observe(true, ok.has_value(), ok ? HF_FAULT_NONE : HF_FAULT_REMOTE, p.took);
+        if (!ok) server_log(true, "health check failed: " + ok.error().message);
     }
     follow_verdict();
     publish();
@@ -206,7 +213,8 @@ void server_actor::follow_verdict() {
     const int before = verdict_.state;
     verdict_ = std::move(*v);
     if (verdict_.state == HF_HEALTH_DOWN)
-        return lost({errc::unavailable, "health check: " + (verdict_.reason.empty() ? std::string("the policy says down") : verdict_.reason)});
+        return lost({errc::unavailable, "health check: " + (verdict_.reason.empty() ? std::string("the policy says down") : verdict_.reason)},
+                    last_fault_ == errc::timeout ? loss::hang : loss::health);
     if (verdict_.state == HF_HEALTH_DEGRADED && before != HF_HEALTH_DEGRADED)
         context_->report.notify_admins("warning", record_->name + " is degraded: " + verdict_.reason, {{"mcp_name", record_->name}});
     if (probe_ == 0) arm_health(verdict_.next_check);

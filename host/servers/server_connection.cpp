@@ -93,7 +93,8 @@ void server_actor::attempt_failed(error why) {
 }
 
 error server_actor::not_ready(const link& l) const {
-    std::string why = "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" + std::string(l.machine.phase()) + ")";
+    std::string why = "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" +
+                      (l.greeting != 0 ? "health.init_message is not answered" : std::string(l.machine.phase())) + ")";
     if (l.machine.counters().garbage > 0) why += "; it printed something that is no JSON-RPC: see its log";
     return {errc::timeout, std::move(why)};
 }
@@ -175,11 +176,12 @@ void server_actor::link_lost(link& l, const error& why) {
     if (!pool_link_lost(l, why)) drained(l, why);
 }
 
-void server_actor::lost(const error& why) {
+void server_actor::lost(const error& why, std::optional<loss> how) {
     if (status_.state.attempting) return attempt_failed(why);
     count(&server_figures::failed);
     server_log(true, "lost: " + why.message);
-    feed_status(ev::lost{std::string(to_string(why.code)) + ": " + why.message, link_ && link_->ended_normally});
+    if (!how) how = link_ && link_->ended_normally ? loss::exit : why.code == errc::timeout ? loss::hang : loss::crash;
+    feed_status(ev::lost{std::string(to_string(why.code)) + ": " + why.message, *how});
 }
 
 std::optional<error> server_actor::doubt(const mcp::out::ready& r) const {
@@ -188,7 +190,27 @@ std::optional<error> server_actor::doubt(const mcp::out::ready& r) const {
                                            "; restart it by hand if that is intended"};
 }
 
+/// The protocol is ready; whether the server is, the answer to its init message says.
+void server_actor::greet(link& l, mcp::out::ready r) {
+    l.welcome = std::move(r);
+    l.greeting = next_probe_++;
+    feed(find_link(l.id), mcp::in::probe{l.greeting, spec_->connect_timeout, spec_->init.request});
+}
+
+void server_actor::on_greeted(link& l, const mcp::out::probed& p) {
+    if (l.machine.is_over()) return;  // that is told by itself
+    l.greeting = 0;
+    auto ok = p.outcome ? p.outcome->is_null() ? result<void>(fail(errc::protocol_error, "the server does not know the method")) : spec_->init.judge(*p.outcome)
+                        : result<void>(tl::unexpected(p.outcome.error()));
+    if (!ok) return link_lost(l, {ok.error().code, "health.init_message: " + ok.error().message});
+    l.greeted = true;
+    mcp::out::ready r = std::move(*l.welcome);
+    l.welcome.reset();
+    on_ready(l, std::move(r));
+}
+
 void server_actor::on_ready(link& l, mcp::out::ready r) {
+    if (spec_->init && !l.greeted) return greet(l, std::move(r));
     if (&l == next_.get()) return on_next_ready(std::move(r));
     if (pool_link_ready(l)) return;
     if (&l != link_.get() || !status_.state.attempting) return;
@@ -262,7 +284,7 @@ void server_actor::perform(link& l, mcp::client_action& action) {
     } else if (auto* i = std::get_if<mcp::out::input>(&action)) {
         on_input(std::move(*i));
     } else if (auto* pr = std::get_if<mcp::out::probed>(&action)) {
-        on_probed(*pr);
+        on_probed(l, *pr);
     } else if (auto* m = std::get_if<mcp::out::message>(&action)) {
         on_log_message(std::move(*m));
     } else if (auto* n = std::get_if<mcp::out::notice>(&action)) {

@@ -87,7 +87,7 @@ bool server_actor::pool_link_ready(const link& l) {
 bool server_actor::pool_link_lost(link& l, const error& why) {
     const auto number = pool_number(l);
     if (!number) return false;
-    const bool was_ready = l.machine.is_ready();
+    const bool was_ready = l.machine.is_ready() && (l.greeted || !spec_->init);
     close_link(pooled_.extract(*number).mapped(), why);  // its calls fail here
     // Which of the two it is depends on how far it had come; the other one finds nothing.
     if (!was_ready) feed_pool(supervise::pool_ev::create_failed{*number, why});

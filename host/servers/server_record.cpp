@@ -56,6 +56,8 @@ json row_of(const server_snapshot& s, steady_time now, wall_time wall) {
     row["next_attempt_in_ms"] = eta ? json(ms(*eta)) : json(nullptr);
     row["uptime_ms"] = s.state.now == status::healthy ? ms(now - s.state.healthy_since) : 0;
     row["restarts"] = s.starts > 0 ? s.starts - 1 : 0;
+    json& after = row["restarts_after"] = json::object();
+    for (std::size_t i = 0; i < loss_names.size(); ++i) after[std::string(loss_names[i])] = s.state.restarted[i];
     row["enabled"] = s.state.disabled == disabled_by::nobody || s.state.disabled == disabled_by::stopped;
     row["breaker"] = s.breaker;
     row["health"] = s.health;

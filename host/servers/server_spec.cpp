@@ -2,6 +2,7 @@
 
 #include "servers/preflight.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace holdfast::servers {
@@ -9,6 +10,7 @@ namespace {
 
 constexpr std::size_t max_name = 128;
 constexpr double longest_s = 7 * 24 * 3600.0;
+constexpr int longest_restarts = 1'000'000;
 
 struct reader {
     std::string where;
@@ -76,6 +78,41 @@ std::string take(json& o, const char* key, std::string fallback) {
     return out;
 }
 
+health_request take_request(reader& r, json& health, const char* key) {
+    auto request = health_request_from(member(health, key));
+    health.erase(key);
+    if (request) return std::move(*request);
+    r.wrong(std::string("health.") + key, request.error().message);
+    return {};
+}
+
+/// A word, or an object with what is to follow each kind of loss: true, false, or how often.
+restart_limits restarts_from(reader& r, const json& given, bool external) {
+    restart_limits out;
+    out.fill(restart_always);
+    auto& after_exit = out[static_cast<std::size_t>(loss::exit)];
+    if (external) after_exit = 0;
+    if (given.is_null()) return out;
+    if (given == "permanent") {
+        after_exit = restart_always;
+    } else if (given == "transient") {
+        after_exit = 0;
+    } else if (given == "temporary") {
+        out.fill(0);
+    } else if (given.is_object()) {
+        for (const auto& [key, value] : given.items()) {
+            const auto kind = std::find(loss_names.begin(), loss_names.end(), key);
+            const bool number = value.is_number_integer() && value >= 0 && value <= longest_restarts;
+            if (kind == loss_names.end()) r.wrong("restart_policy", "does not know \"" + key + "\": expected exit, crash, hang or health");
+            else if (!value.is_boolean() && !number) r.wrong("restart_policy." + key, "must be true (always), false (never) or a number of restarts up to " + std::to_string(longest_restarts));
+            else out[static_cast<std::size_t>(kind - loss_names.begin())] = number ? value.get<std::uint32_t>() : value.get<bool>() ? restart_always : 0;
+        }
+    } else {
+        r.wrong("restart_policy", "must be \"permanent\", \"transient\", \"temporary\", or an object with exit, crash, hang and health");
+    }
+    return out;
+}
+
 status_rules rules_from(reader& r, const json& b) {
     status_rules s;
     s.attempts = static_cast<std::uint32_t>(r.number(b, "failure_threshold", 5, 1, 1000));
@@ -130,9 +167,6 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     r.strings(server, "headers", true);
     const std::string cwd = r.text(server, "cwd").empty() ? r.text(server, "working_dir") : r.text(server, "cwd");
 
-    const std::string restart = r.text(server, "restart_policy");
-    if (!restart.empty() && restart != "permanent" && restart != "transient" && restart != "temporary")
-        r.wrong("restart_policy", "must be \"permanent\", \"transient\" or \"temporary\"");
     spec->enabled = r.flag(server, "enabled", true) && !r.flag(server, "disabled", false);
     const std::string move = r.text(server, "move");
     if (!move.empty() && move != "overlap" && move != "restart") r.wrong("move", "must be \"overlap\" or \"restart\"");
@@ -170,18 +204,12 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     spec->breaker_use = take(spec->breaker, "use", "breaker-consecutive");
     spec->health = merged(health, member(server, "health"));
     spec->health_use = take(spec->health, "use", "health-threshold");
-    spec->probe = member(spec->health, "probe");
-    spec->health.erase("probe");
-    if (spec->probe.is_object() && spec->probe.contains("tool"))
-        spec->probe = {{"method", "tools/call"},
-                       {"params", {{"name", spec->probe["tool"]}, {"arguments", member(spec->probe, "arguments").is_object() ? spec->probe["arguments"] : json::object()}}}};
-    if (!spec->probe.is_null() && string_or(spec->probe, "method").empty()) r.wrong("health.probe", "must name a \"tool\" or a \"method\"");
+    spec->probe = take_request(r, spec->health, "probe");
+    spec->init = take_request(r, spec->health, "init_message");
     reader in_breaker{r.where + ".breaker", {}};
     spec->rules = rules_from(in_breaker, spec->breaker);
     // SUP-2: what is started here is not started again after it ended in order; what belongs to us or is elsewhere always is.
-    using supervise::restart_type;
-    const bool external = transport == "stdio" && !spec->permanent;
-    spec->rules.restart = restart == "temporary" ? restart_type::temporary : restart == "transient" || (restart.empty() && external) ? restart_type::transient : restart_type::permanent;
+    spec->rules.restarts = restarts_from(r, member(server, "restart_policy"), transport == "stdio" && !spec->permanent);
     if (r.problem.empty()) r.problem = in_breaker.problem;
     if (!r.problem.empty()) return fail(errc::config_invalid, r.problem);
     for (const char* ours : {"first_delay_s", "disable_after_minutes"}) spec->breaker.erase(ours);  // policies refuse unknown keys

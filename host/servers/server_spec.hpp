@@ -8,6 +8,7 @@
 #include "kernel/core/clock.hpp"
 #include "kernel/core/json.hpp"
 #include "kernel/supervise/pool_machine.hpp"
+#include "servers/health_request.hpp"
 #include "servers/status.hpp"
 
 namespace holdfast::servers {
@@ -19,9 +20,10 @@ struct server_spec {
     json connection;              ///< handed to the transport's open()
     json breaker;                 ///< merged; "use" taken out
     std::string breaker_use;
-    json health;                  ///< merged; "use" and "probe" taken out
+    json health;                  ///< merged; "use", "probe" and "init_message" taken out
     std::string health_use;
-    json probe;                   ///< null, or {"method","params"}
+    health_request probe;         ///< instead of the protocol's own
+    health_request init;          ///< asked on every new connection; before its answer the connection is not ready
     bool enabled = true;          ///< "disabled": true starts it disabled
     bool restarts_to_move = false;///< "move": "restart": it cannot run twice; "overlap" (default): beside itself for a moment
     bool permanent = false;       ///< "internal": true: its actor is restarted whatever happens

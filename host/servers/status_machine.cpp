@@ -36,7 +36,7 @@ void status_machine::on(const status_event& event, steady_time now, actions& out
         s.attempting = false;
         if (r->retry_after >= nanoseconds(0)) schedule(std::max(r->retry_after, soonest_retry), now);
     } else if (auto* l = std::get_if<ev::lost>(&event)) {
-        if (s.now == status::healthy) lost(l->reason, l->normal, now, out);
+        if (s.now == status::healthy) lost(l->reason, l->how, now, out);
     } else if (std::get_if<ev::disable>(&event)) {
         disable(disabled_by::person, "disabled by a person", now, out);
     } else if (std::get_if<ev::stop>(&event)) {
@@ -61,6 +61,7 @@ void status_machine::on(const status_event& event, steady_time now, actions& out
         s.attempting = false;
         s.failures = 0;
         s.short_lives = 0;
+        s.restarted = {};
         if (s.now == status::healthy) s.last_healthy = s.down_since = now;
         if (s.now != status::disconnected) go(status::disconnected, again->reason, nanoseconds(0), now, out);
         s.reason = again->reason;
@@ -149,7 +150,7 @@ void status_machine::failed(const std::string& reason, steady_time now, actions&
     s.attempting = false;
     s.reason = reason;
     if (s.failures < UINT32_MAX) ++s.failures;
-    if (rules_.restart == supervise::restart_type::temporary)
+    if (rules_.restarts == restart_limits{})
         return disable(disabled_by::stopped, reason + "; it is never started again by itself", now, out);
     out.push_back(act::close{});
     if (s.now == status::disconnected && s.failures >= rules_.attempts) {
@@ -178,16 +179,28 @@ void status_machine::succeeded(steady_time now, actions& out) {
     if (was_open) out.push_back(act::health{"circuit_closed", {}});
 }
 
-void status_machine::lost(const std::string& reason, bool normal, steady_time now, actions& out) {
+std::string status_machine::why_not_again(loss how) const {
+    const std::uint32_t allowed = rules_.restarts[static_cast<std::size_t>(how)];
+    if (rules_.restarts == restart_limits{}) return "it is never started again by itself";
+    if (how == loss::exit && allowed == 0) return "it is not started again after a normal end";
+    const std::string kind(loss_names[static_cast<std::size_t>(how)]);
+    if (allowed == 0) return "restart_policy." + kind + " does not let it be started again";
+    return "it was started again " + std::to_string(allowed) + " times after this, which is all restart_policy." + kind + " allows";
+}
+
+void status_machine::lost(const std::string& reason, loss how, steady_time now, actions& out) {
     status_state& s = state;
     const nanoseconds lived = now - s.healthy_since;
-    if (lived >= rules_.reset_after) s.exponent = 0;  // B2: continuous health, never a spawn
+    if (lived >= rules_.reset_after) {  // B2: continuous health, never a spawn
+        s.exponent = 0;
+        s.restarted = {};
+    }
     s.short_lives = lived < rules_.short_life ? s.short_lives + 1 : 0;
     s.last_healthy = s.down_since = now;
     s.failures = 0;
-    using supervise::restart_type;
-    if (rules_.restart == restart_type::temporary || (rules_.restart == restart_type::transient && normal))
-        return disable(disabled_by::stopped, reason + (normal ? "; it is not started again after a normal end" : "; it is never started again by itself"), now, out);
+    const auto kind = static_cast<std::size_t>(how);
+    if (s.restarted[kind] >= rules_.restarts[kind]) return disable(disabled_by::stopped, reason + "; " + why_not_again(how), now, out);
+    ++s.restarted[kind];
     out.push_back(act::close{});
     const std::uint32_t over = s.short_lives > rules_.short_lives_allowed ? s.short_lives - rules_.short_lives_allowed : 0;
     if (over >= rules_.attempts) {
@@ -223,6 +236,7 @@ void status_machine::bring_back(std::string reason, steady_time now, actions& ou
     status_state& s = state;
     s.disabled = disabled_by::nobody;
     s.failures = s.short_lives = 0;
+    s.restarted = {};
     s.last_healthy = s.down_since = now;
     go(status::disconnected, std::move(reason), nanoseconds(0), now, out);
     attempt(now, out);

@@ -18,8 +18,7 @@ struct begin {};                              ///< the actor is ready (its store
 struct attempt_ok {};                         ///< re-initialised, capabilities compared (H3)
 struct attempt_failed { std::string reason; };
 struct refused { nanoseconds retry_after; };  ///< the breaker gave no permit for the attempt; negative: not before a person acts
-struct lost { std::string reason; bool normal = false; };  ///< normal: it ended by itself, in order
-                                                      ///< process or socket died, or a health check failed
+struct lost { std::string reason; loss how = loss::crash; };
 struct disable {};                            ///< by a person
 struct enable {};
 struct stop {};
@@ -65,7 +64,8 @@ class status_machine {
     void open_circuit(std::string reason, steady_time now, actions& out);
     void failed(const std::string& reason, steady_time now, actions& out);
     void succeeded(steady_time now, actions& out);
-    void lost(const std::string& reason, bool normal, steady_time now, actions& out);
+    void lost(const std::string& reason, loss how, steady_time now, actions& out);
+    std::string why_not_again(loss how) const;
     void disable(disabled_by by, std::string reason, steady_time now, actions& out);
     void bring_back(std::string reason, steady_time now, actions& out);
     void tick(steady_time now, actions& out);

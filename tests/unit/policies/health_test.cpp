@@ -143,6 +143,21 @@ TEST(health_threshold, too_much_of_something_degrades) {
     EXPECT_EQ(h.state(), HF_HEALTH_DEGRADED);
 }
 
+TEST(health_threshold, each_limit_is_its_own_and_says_what_was_too_much) {
+    const auto sampled = [](const char* limits, double cpu, double queue) {
+        threshold h(limits);
+        h.m.observe({sizeof(hf_health_sample), HF_SAMPLE_ACTIVE, true, HF_FAULT_NONE, 1'000'000, h.now, std::nan(""), cpu, queue});
+        return std::pair<int, std::string>(h.state(), h.verdict().reason);
+    };
+    EXPECT_EQ(sampled(R"({"cpu_percent":50})", 80, 0).first, HF_HEALTH_DEGRADED);
+    EXPECT_NE(sampled(R"({"cpu_percent":50})", 80, 0).second.find("80"), std::string::npos);
+    EXPECT_EQ(sampled(R"({"cpu_percent":50})", 20, 900).first, HF_HEALTH_UP);
+    EXPECT_EQ(sampled(R"({"queue_length":10})", 90, 11).first, HF_HEALTH_DEGRADED);
+    EXPECT_NE(sampled(R"({"queue_length":10})", 90, 11).second.find("11"), std::string::npos);
+    EXPECT_EQ(sampled(R"({"queue_length":10})", 90, 10).first, HF_HEALTH_UP);
+    EXPECT_EQ(sampled(R"({})", 400, 900).first, HF_HEALTH_UP) << "no limit by default";
+}
+
 TEST(health_phi, phi_is_the_likelihood_of_the_silence) {
     health_phi::arrivals a(100, 10, 1);
     EXPECT_NEAR(a.phi(10), 0.301, 0.001);   // half of them come later than the mean

@@ -30,8 +30,10 @@ struct personality {
     bool answers_lists = true;
     bool closes_late = false;      ///< close() ends nothing; let_go() does
     std::string ask;               ///< a modern question before the result
+    std::map<std::string, json> answers;  ///< by method: instead of what it would say; null: it does not know the method
     // seen
     std::vector<double> opened_at;
+    std::vector<std::string> asked;  ///< every request's method
     std::vector<json> calls;
     std::vector<json> wishes;      ///< subscriptions and log levels asked for
     std::vector<std::uint64_t> called_on;  ///< the connection of each
@@ -82,6 +84,11 @@ class fake_transport {
         ASSERT_NE(p.conn, 0u);
         end(p.conn, why);
     }
+    /// It ends by itself, in order.
+    void leave(const std::string& name) {
+        ASSERT_NE(servers[name].conn, 0u);
+        end(servers[name].conn, "the server exited with status 0", HF_E_PEER);
+    }
     /// Ends one connection that close() was called for. false: there is none.
     bool let_go() {
         if (closing_.empty()) return false;
@@ -113,7 +120,7 @@ class fake_transport {
         const std::string text = dump(message);
         sink.on_message(sink.ctx, sdk::bytes(text));
     }
-    void end(std::uint64_t conn, const char* why) {
+    void end(std::uint64_t conn, const char* why, std::int32_t code = HF_E_TRANSPORT) {
         const open_connection c = open_.at(conn);
         open_.erase(conn);
         personality& p = servers[c.server];
@@ -124,7 +131,7 @@ class fake_transport {
         }
         --p.open_now;
         hf_error err = sdk::empty_error();
-        if (why) sdk::fill(&err, HF_E_TRANSPORT, why);
+        if (why) sdk::fill(&err, code, why);
         c.sink.on_closed(c.sink.ctx, why ? &err : nullptr);
     }
     static std::int32_t open(void* self, std::uint64_t conn, hf_bytes config, const hf_transport_sink* sink, hf_error* err) {
@@ -172,6 +179,7 @@ class fake_transport {
         personality& p = servers[open_.at(conn).server];
         const std::string method = string_or(m, "method");
         if (!m.contains("id")) return;
+        p.asked.push_back(method);
         if (method == "tools/call") p.calls.push_back(m), p.called_on.push_back(conn);
         if (open_.at(conn).mute) return;
         if (p.silent || (method == "tools/call" && !p.answers_calls) || (method == "tools/list" && !p.answers_lists)) {
@@ -180,6 +188,8 @@ class fake_transport {
             return;
         }
         const auto reply = [&](json r) { say(sink, {{"id", m["id"]}, {"result", std::move(r)}}); };
+        if (const auto own = p.answers.find(method); own != p.answers.end())
+            return own->second.is_null() ? say(sink, {{"id", m["id"]}, {"error", {{"code", -32601}, {"message", "?"}}}}) : reply(own->second);
         if (method == "server/discover") {
             if (p.legacy) return say(sink, {{"id", m["id"]}, {"error", {{"code", -32601}, {"message", "?"}}}});
             return reply({{"supportedVersions", {"2026-07-28"}}, {"capabilities", p.capabilities}});

@@ -52,17 +52,21 @@ struct fake_health {
         int failed_probes = 0, failed_calls = 0;
     };
     bool throws = false;
+    std::vector<hf_health_sample> active;  ///< the samples of probes
+    std::vector<std::string> configs;      ///< what monitors were made with
     const hf_health* table() {
         static constexpr hf_health t{
             sizeof(hf_health), 0,
-            [](void*, hf_bytes, std::uint64_t, std::int64_t, void** out, hf_error*) -> std::int32_t {
+            [](void* self, hf_bytes config, std::uint64_t, std::int64_t, void** out, hf_error*) -> std::int32_t {
                 expect_mark();
+                static_cast<fake_health*>(self)->configs.emplace_back(sdk::view(config));
                 *out = new monitor;
                 return HF_OK;
             },
             [](void*, void* m) { expect_mark(); delete static_cast<monitor*>(m); },
-            [](void*, void* m, const hf_health_sample* s) {
+            [](void* self, void* m, const hf_health_sample* s) {
                 expect_mark();
+                if (s->kind == HF_SAMPLE_ACTIVE) static_cast<fake_health*>(self)->active.push_back(*s);
                 auto& x = *static_cast<monitor*>(m);
                 int& n = s->kind == HF_SAMPLE_ACTIVE ? x.failed_probes : x.failed_calls;
                 n = s->ok ? 0 : n + 1;

@@ -97,8 +97,8 @@ TEST(server_spec, disabled_in_either_spelling) {
 TEST(server_spec, a_tool_can_be_the_health_probe) {
     auto s = make_spec("a", json::parse(R"({"command":"x","health":{"probe":{"tool":"echo","arguments":{"text":"hi"}}}})"), {}, {});
     ASSERT_TRUE(s);
-    EXPECT_EQ((*s)->probe["method"], "tools/call");
-    EXPECT_EQ((*s)->probe["params"]["name"], "echo");
+    EXPECT_EQ((*s)->probe.request["method"], "tools/call");
+    EXPECT_EQ((*s)->probe.request["params"]["name"], "echo");
     EXPECT_FALSE(make_spec("a", json::parse(R"({"command":"x","health":{"probe":{}}})"), {}, {}));
 }
 

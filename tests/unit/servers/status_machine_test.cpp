@@ -228,20 +228,26 @@ TEST(status_schedule, an_attempt_that_hangs_does_not_put_off_the_disabling) {
     EXPECT_EQ(w.machine.state.now, status::disabled);
 }
 
-TEST(status_schedule, SUP2_what_is_recovered_follows_the_restart_type) {
-    using supervise::restart_type;
-    for (auto type : {restart_type::permanent, restart_type::transient, restart_type::temporary})
-        for (bool normal : {false, true}) {
+status_rules with_restarts(restart_limits limits) {
+    status_rules r = world::with(0);
+    r.restarts = limits;
+    return r;
+}
+constexpr loss all_losses[] = {loss::exit, loss::crash, loss::hang, loss::health};
+
+TEST(status_schedule, SUP2_what_is_recovered_follows_the_kind_of_loss) {
+    const restart_limits permanent{restart_always, restart_always, restart_always, restart_always}, transient{0, restart_always, restart_always, restart_always}, temporary{},
+        not_after_a_hang{restart_always, restart_always, 0, restart_always};
+    for (const auto& limits : {permanent, transient, temporary, not_after_a_hang})
+        for (const loss how : all_losses) {
             world w;
-            status_rules r = w.rules;
-            r.restart = type;
-            w.machine.set_rules(r);
+            w.machine.set_rules(with_restarts(limits));
             w.on(ev::begin{});
             w.recover();
             w.now += seconds(60);
-            w.on(ev::lost{"it ended", normal});
-            const bool again = type == restart_type::permanent || (type == restart_type::transient && !normal);
-            EXPECT_EQ(w.machine.state.attempting, again) << static_cast<int>(type) << normal;
+            w.on(ev::lost{"it ended", how});
+            const bool again = limits[static_cast<std::size_t>(how)] != 0;
+            EXPECT_EQ(w.machine.state.attempting, again) << loss_names[static_cast<std::size_t>(how)];
             EXPECT_EQ(w.machine.state.now, again ? status::disconnected : status::disabled);
             if (again) continue;
             EXPECT_EQ(w.machine.state.disabled, disabled_by::stopped) << "start, or the next start of the host, brings it back";
@@ -251,15 +257,40 @@ TEST(status_schedule, SUP2_what_is_recovered_follows_the_restart_type) {
         }
 }
 
-TEST(status_schedule, SUP2_temporary_has_one_try_and_transient_as_many_as_ever) {
-    for (auto type : {supervise::restart_type::transient, supervise::restart_type::temporary}) {
+TEST(status_schedule, SUP2_so_many_restarts_follow_a_kind_of_loss_and_the_others_are_counted_apart) {
+    world w;
+    w.machine.set_rules(with_restarts({restart_always, 2, restart_always, 1}));
+    const auto lose = [&](loss how, nanoseconds after) {
+        if (w.machine.state.attempting) w.recover();
+        w.now += after;
+        w.on(ev::lost{"it was lost", how});
+        return w.machine.state.attempting;
+    };
+    w.on(ev::begin{});
+    EXPECT_TRUE(lose(loss::crash, seconds(60)));
+    EXPECT_TRUE(lose(loss::health, seconds(60)));
+    EXPECT_TRUE(lose(loss::hang, seconds(60)));
+    EXPECT_TRUE(lose(loss::crash, seconds(60)));
+    EXPECT_TRUE(lose(loss::crash, seconds(600))) << "ten minutes of health begin the count anew";
+    EXPECT_TRUE(lose(loss::crash, seconds(599)));
+    EXPECT_FALSE(lose(loss::crash, seconds(599)));
+    EXPECT_EQ(w.machine.state.now, status::disabled);
+    EXPECT_EQ(w.machine.state.disabled, disabled_by::stopped);
+    EXPECT_NE(w.machine.state.reason.find("2 times"), std::string::npos) << w.machine.state.reason;
+    EXPECT_NE(w.machine.state.reason.find("restart_policy.crash"), std::string::npos) << w.machine.state.reason;
+    w.on(ev::start{});
+    EXPECT_TRUE(lose(loss::crash, seconds(60))) << "a person's decision is a fresh start";
+    EXPECT_TRUE(lose(loss::health, seconds(60)));
+    EXPECT_FALSE(lose(loss::health, seconds(60)));
+}
+
+TEST(status_schedule, SUP2_temporary_has_one_try_and_all_others_as_many_as_ever) {
+    for (const auto& limits : {restart_limits{0, restart_always, restart_always, restart_always}, restart_limits{}, restart_limits{0, 0, 0, 1}}) {
         world w;
-        status_rules r = w.rules;
-        r.restart = type;
-        w.machine.set_rules(r);
+        w.machine.set_rules(with_restarts(limits));
         w.on(ev::begin{});
         w.answer(ev::attempt_failed{"it died"});
-        EXPECT_EQ(w.machine.state.now, type == supervise::restart_type::temporary ? status::disabled : status::disconnected);
+        EXPECT_EQ(w.machine.state.now, limits == restart_limits{} ? status::disabled : status::disconnected);
     }
 }
 
