@@ -21,7 +21,7 @@ void pool_machine::on(const pool_event& event, steady_time now, actions& out) {
     const auto find = [this](std::uint64_t conn) { return all_.find(conn); };
     if (auto* a = std::get_if<pool_ev::acquire>(&event)) {
         if (waiting_.size() >= rules_.max_waiting)
-            return refuse(a->waiter, errc::max_overflow_reached, std::to_string(waiting_.size()) + " are waiting for one already", out);
+            return refuse(a->waiter, errc::max_overflow_reached, std::to_string(waiting_.size()) + " are waiting for one already; try again later, or raise pool.size and pool.max_overflow", out);
         waiting_.push_back({a->waiter, now + rules_.wait});
     } else if (auto* c = std::get_if<pool_ev::cancel>(&event)) {
         std::erase_if(waiting_, [&](const waiting& w) { return w.who == c->waiter; });
@@ -140,7 +140,7 @@ void pool_machine::tick(steady_time now, actions& out) {
         const bool full = all_.size() >= std::uint64_t{rules_.size} + rules_.max_overflow;
         refuse(who, full ? errc::max_overflow_reached : errc::timeout,
                full ? "all " + std::to_string(all_.size()) + " connections are in use; try again, or raise pool.size and pool.max_overflow"
-                    : "no connection came up in time" + (last_failure_.empty() ? std::string() : ": " + last_failure_),
+                    : "no connection came up in time" + (last_failure_.empty() ? std::string() : ": " + last_failure_) + "; try again, or raise pool.wait_s",
                out);
     }
     for (auto s = all_.begin(); s != all_.end();) {

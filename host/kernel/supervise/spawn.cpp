@@ -142,7 +142,7 @@ error explain(const shim_args& a, const process_options& o) {
             std::string what = a.path;
             what += " cannot be executed: ";
             what += why;
-            if (a.error == ENOENT || a.error == ENOTDIR) return {errc::command_not_found, what};
+            if (a.error == ENOENT || a.error == ENOTDIR) return {errc::command_not_found, what + "; correct the command, or install it"};
             if (a.error == EACCES || a.error == EPERM) return {errc::forbidden, what};
             if (a.error == ENOEXEC || a.error == E2BIG) return {errc::invalid_argument, what};
             return {errc::io_error, what};

@@ -132,6 +132,32 @@ TEST(faults, a_transport_that_throws_is_a_failed_attempt) {
     EXPECT_EQ(c->times, 1);
     EXPECT_FALSE(c->value->has_value());
 }
+/// SRV-1: what a person reads of each error, and that it says what to do.
+TEST(faults, every_error_with_a_name_says_what_to_do_about_it) {
+    world w;
+    json c = w.config({"a", "b"});
+    c["mcpServers"]["b"]["pool"] = {{"size", 1}, {"max_overflow", 0}, {"wait_s", 1}};
+    w.apply(c);
+    w.transport.servers["a"].answers_calls = w.transport.servers["b"].answers_calls = false;
+    const auto late = w.call("a", "t0", false, milliseconds(100)), first = w.call("b"), second = w.call("b");
+    w.advance(seconds(1));
+    const auto said = [](const result<json>& r, errc code, const std::string& advice) {
+        ASSERT_FALSE(r);
+        EXPECT_EQ(r.error().code, code) << r.error().message;
+        EXPECT_NE(r.error().message.find(advice), std::string::npos) << r.error().message;
+    };
+    said(*late->value, errc::timeout, "allow more time");
+    said(*second->value, errc::max_overflow_reached, "raise pool.size");
+    said(*w.call("nobody")->value, errc::server_not_found, "server.list");
+    said(w.command(&server_set::restart, "nobody"), errc::server_not_found, "server.list");
+    const auto again = w.set->add("a", {{"transport", "fake"}});
+    said(again ? result<json>(json()) : result<json>(tl::unexpected(again.error())), errc::server_already_exists, "update or remove it");
+    const auto missing = server_set::check_start("x", {{"command", "holdfast-no-such-program"}});
+    said(missing ? result<json>(json()) : result<json>(tl::unexpected(missing.error())), errc::command_not_found, "install it");
+    w.transport.wake("b");
+    w.rt.run_until_idle();
+    EXPECT_TRUE(first->value);
+}
 TEST(faults, nothing_is_left_open_when_the_host_stops) {
     world w;
     w.apply(w.config({"a", "b"}));
