@@ -106,7 +106,10 @@ void server::on_notification(const std::string& method, const json& params) {
         const std::lock_guard lock(active_mutex_);
         if (auto it = active_.find(key); it != active_.end()) target = it->second;
     }
-    if (target) target->cancel();
+    if (!target) return;
+    target->cancel();
+    // Nothing else shows that the news has come this far: a cancelled request is not answered.
+    std::fprintf(stderr, "holdfast-demo-server: request %s was cancelled\n", key.c_str());
 }
 
 tl::expected<client_view, stop> server::identify(const std::string& method, const json& params) const {
