@@ -107,12 +107,11 @@ void client_machine::impl::end_call(call_id id, result<json> outcome, steady_tim
     calls.erase(it);
     for (auto& [key, a] : c.inputs) {
         if (a.response) continue;
-        if (!a.server_id.is_null()) {
-            server_requests.erase(id_text(a.server_id));
-            if (at != phase::over)
-                out.push_back(out::send{encode_error(a.server_id, {rpc_code::internal_error, "the call has ended", {}}), {}});
-        }
         out.push_back(out::input_withdrawn{id, key});
+        if (a.server_id.is_null() || hand_over(c, a, now, out)) continue;
+        server_requests.erase(id_text(a.server_id));
+        if (at != phase::over)
+            out.push_back(out::send{encode_error(a.server_id, {rpc_code::internal_error, "the call has ended", {}}), {}});
     }
     out.push_back(out::done{id, std::move(outcome), c.sent, now > c.started ? now - c.started : nanoseconds(0), std::move(answered)});
 }
@@ -179,7 +178,7 @@ void client_machine::impl::on_input_required(call_state& c, const json& result, 
     for (const auto& [key, r] : requests.items()) {
         const std::string method = string_or(r, "method");
         if (!known_input(method)) return broken("the server asked for unknown input '" + quote(method) + "'");
-        asked a{method, key, {}, {}, {}};
+        asked a{method, key, {}, {}, member(r, "params"), now};
         if (method == "roots/list" && !c.request.accepts_input)
             a.response = json{{"roots", options.roots}};
         else if (!c.request.accepts_input && method == "elicitation/create")
@@ -193,9 +192,7 @@ void client_machine::impl::on_input_required(call_state& c, const json& result, 
     const bool asks = open > 0;
     for (auto& [key, a] : c.inputs) {
         if (a.response) continue;
-        const json params = member(requests[a.server_key], "params");
-        if (c.request.fills_defaults && a.method == "elicitation/create") a.params = params;
-        out.push_back(out::input{id, key, a.method, params.is_object() ? params : json::object(), --open > 0});
+        out.push_back(out::input{id, key, a.method, a.params.is_object() ? a.params : json::object(), --open > 0});
     }
     if (asks)
         c.paused_since = now;
@@ -209,7 +206,7 @@ void client_machine::impl::answer(in::answer a, steady_time now, actions& out) {
     call_state& c = it->second;
     auto input = c.inputs.find(a.key);
     if (input == c.inputs.end() || input->second.response) return;  // answered already: the first one counted
-    if (!input->second.params.is_null()) a.response = with_defaults(input->second.params, std::move(a.response));
+    if (c.request.fills_defaults && input->second.method == "elicitation/create") a.response = with_defaults(input->second.params, std::move(a.response));
     const bool refused = !a.response.is_object() || a.response.contains("error");
     if (!input->second.server_id.is_null()) {
         const json server_id = input->second.server_id;

@@ -34,7 +34,9 @@ struct client_machine::impl {
         std::string server_key;  ///< modern: its name in inputRequests
         json server_id;          ///< legacy: the id of the server's request
         std::optional<json> response;
-        json params;             ///< of a form whose defaults are to be filled in
+        json params;
+        steady_time since{};
+        bool guessed = false;    ///< legacy: it came on no call's stream, and may be about another one
     };
 
     struct call_state {
@@ -206,6 +208,8 @@ struct client_machine::impl {
     void on_server_cancel(const json& params, steady_time now, actions& out);
     call_state* call_of_stream();
     call_state* call_for_input();
+    void put_question(call_state& c, asked a, steady_time now, actions& out);
+    bool hand_over(const call_state& ended, asked& a, steady_time now, actions& out);
     call_state* call_for_log();
 };
 

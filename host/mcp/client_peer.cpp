@@ -44,12 +44,26 @@ void client_machine::impl::on_server_request(rpc_request& r, steady_time now, ac
     }
     if (server_requests.size() >= options.limits.max_server_requests)
         return refuse(rpc_code::internal_error, "too many requests are waiting for an answer");
+    put_question(*c, {r.method, {}, r.id, {}, r.params.is_object() ? std::move(r.params) : json::object(), now, call_of_stream() == nullptr}, now, out);
+}
+
+void client_machine::impl::put_question(call_state& c, asked a, steady_time now, actions& out) {
     const std::string key = "s" + std::to_string(next_key++);
-    const bool fill = c->request.fills_defaults && r.method == "elicitation/create";
-    c->inputs.emplace(key, asked{r.method, {}, r.id, {}, fill ? r.params : json()});
-    server_requests.emplace(id_text(r.id), std::make_pair(c->request.id, key));
-    if (!c->paused_since) c->paused_since = now;
-    out.push_back(out::input{c->request.id, key, r.method, r.params.is_object() ? std::move(r.params) : json::object()});
+    server_requests.insert_or_assign(id_text(a.server_id), std::make_pair(c.request.id, key));
+    if (!c.paused_since) c.paused_since = now;
+    out.push_back(out::input{c.request.id, key, a.method, a.params});
+    c.inputs.emplace(key, std::move(a));
+}
+
+/// A call has ended and the server still waits for an answer that was asked of it: so it was about another one, the newest
+/// that was under way then. Only the same session's will do.
+bool client_machine::impl::hand_over(const call_state& ended, asked& a, steady_time now, actions& out) {
+    if (!a.guessed || at == phase::over) return false;
+    call_state* newest = nullptr;
+    for (auto& [id, c] : calls)
+        if (c.request.accepts_input && c.request.owner == ended.request.owner && c.started <= a.since) newest = &c;
+    if (newest) put_question(*newest, std::move(a), now, out);
+    return newest != nullptr;
 }
 
 void client_machine::impl::on_notification(rpc_notification& n, steady_time now, actions& out) {

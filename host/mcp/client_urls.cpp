@@ -20,7 +20,7 @@ bool client_machine::impl::ask_for_urls(call_state& c, const rpc_error& e, actio
     std::size_t left = wanted.size();
     for (const json& w : wanted) {
         const std::string id = w["elicitationId"].get<std::string>(), key = "u" + std::to_string(next_key++);
-        c.inputs.emplace(key, asked{"elicitation/create", id, {}, {}, {}});
+        c.inputs.emplace(key, asked{"elicitation/create", id, {}, {}, {}, now});
         c.at_urls.insert(id);
         out.push_back(out::input{c.request.id, key, "elicitation/create", w, --left > 0});
     }

@@ -306,6 +306,47 @@ TEST(input, legacy_question_withdrawn_by_the_server_or_by_the_end_of_the_call) {
     EXPECT_TRUE(s.find<out::input_withdrawn>());
     EXPECT_TRUE(s.sent.front().contains("error"));
 }
+TEST(input, legacy_question_outlives_the_call_it_was_taken_to_be_about) {
+    script s;
+    s.become_legacy();
+    s.call(1, true);
+    s.now += milliseconds(1);
+    s.call(2, true);
+    const json first = s.expect("tools/call"), second = s.expect("tools/call");
+    s.now += milliseconds(1);
+    s.says({{"id", 9}, {"method", "elicitation/create"}, {"params", {{"message", "who?"}}}});
+    EXPECT_EQ(s.find<out::input>()->id, 2u);
+    s.now += milliseconds(1);
+    s.call(3, true);  // after the question, so it cannot be about this one
+    s.expect("tools/call");
+    s.replies(second, {{"content", json::array()}});
+    EXPECT_TRUE(s.find<out::input_withdrawn>());
+    ASSERT_TRUE(s.find<out::input>());
+    EXPECT_EQ(s.find<out::input>()->id, 1u);
+    EXPECT_EQ(s.find<out::input>()->params["message"], "who?");
+    EXPECT_TRUE(s.sent.empty()) << "the server still waits";
+    s.on(in::answer{1, s.find<out::input>()->key, {{"action", "accept"}, {"content", {{"name", "x"}}}}});
+    ASSERT_EQ(s.sent.size(), 1u);
+    EXPECT_EQ(s.sent[0]["id"], 9);
+    EXPECT_EQ(s.sent[0]["result"]["content"]["name"], "x");
+    s.replies(first, {{"content", json::array()}});
+    EXPECT_EQ(s.sent.size(), 1u);
+}
+TEST(input, legacy_question_ends_with_the_last_call_that_it_can_be_about) {
+    script s;
+    s.become_legacy();
+    s.call(1, true);
+    const json first = s.expect("tools/call");
+    s.says({{"id", 9}, {"method", "elicitation/create"}, {"params", {{"message", "who?"}}}});
+    s.now += milliseconds(1);
+    s.call(2, true, milliseconds(60'000), "s2");
+    s.call(3, true);
+    s.sent.clear();
+    s.replies(first, {{"content", json::array()}});
+    EXPECT_FALSE(s.find<out::input>());
+    ASSERT_EQ(s.sent.size(), 1u);
+    EXPECT_TRUE(s.sent[0].contains("error"));
+}
 TEST(input, a_modern_server_must_not_send_requests_and_gets_no_answer) {
     script s;
     s.become_modern();
