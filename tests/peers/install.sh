@@ -4,7 +4,7 @@
 # Tests whose peer is not installed say so and are skipped. HOLDFAST_PEERS names another place than ~/.cache/holdfast-peers.
 set -eu
 dir=${HOLDFAST_PEERS:-${HOME}/.cache/holdfast-peers}
-packages='@copilotkit/aimock @modelcontextprotocol/server-everything @modelcontextprotocol/server-filesystem @modelcontextprotocol/sdk @modelcontextprotocol/client'
+packages='@copilotkit/aimock @modelcontextprotocol/server-everything @modelcontextprotocol/server-filesystem @modelcontextprotocol/sdk @modelcontextprotocol/client @modelcontextprotocol/server @modelcontextprotocol/node'
 # What the peers themselves use: zlib.crc32 and the global crypto.
 if command -v node >/dev/null && ! node -e 'process.exit(require("zlib").crc32 && globalThis.crypto ? 0 : 1)'; then
     echo "the peers need node 20.15 or newer and $(command -v node) is $(node --version): tests against them are skipped" >&2
