@@ -177,10 +177,6 @@ void server_actor::publish() {
         }
     s->health = {{"use", spec_->health_use}, {"state", health_name(verdict_.state)}, {"score", verdict_.score}, {"reason", verdict_.reason}};
     s->starts = record_->starts;
-    s->calls = record_->calls;
-    s->failed_calls = record_->failed_calls;
-    s->pending_calls = calls_.size() + held_.size() + pool_waiting_.size();
-    s->pool = pool_row();
     record_->publish(std::move(s));
 }
 
@@ -269,6 +265,8 @@ void server_actor::on_exit(const supervise::exit_reason&) noexcept {
     calls_.clear();  // each job tells its caller
     starting_.clear();
     ending_.clear();
+    note_load();
+    record_->set_pool({});
     if (record_->set_part(nullptr)) context_->catalogue_changed();
     if (auto a = record_->actor(); a.get() == this) record_->set_actor({});
 }

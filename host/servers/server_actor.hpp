@@ -103,6 +103,7 @@ class server_actor final : public supervise::actor {
     void hold(std::shared_ptr<call_job> job);
     void drop_held(std::uint64_t call, error why);
     void send_held();
+    void note_load() { record_->pending_calls = calls_.size() + held_.size() + pool_waiting_.size(); }
     void refuse_held(const error& why);
     void adopt_next();
     void drain(std::shared_ptr<link> old);
@@ -119,7 +120,6 @@ class server_actor final : public supervise::actor {
     bool pool_link_lost(link& l, const error& why);
     bool pool_probed(const mcp::out::probed& p);
     void end_pool(const error& why);
-    json pool_row() const;
 
     // server_calls.cpp: calls and health
     bool send_call(const std::shared_ptr<link>& l, std::shared_ptr<call_job> job);  ///< false: refused, nothing was sent

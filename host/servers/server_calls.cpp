@@ -60,6 +60,7 @@ bool server_actor::send_call(const std::shared_ptr<link>& l, std::shared_ptr<cal
     job->sent = true;  // from here bytes may leave; `done` knows better and says so
     job->conn = l->id;
     calls_.emplace(job->id, std::move(job));
+    note_load();
     feed(l, std::move(c));
     return true;
 }
@@ -101,6 +102,7 @@ void server_actor::on_done(link& l, mcp::out::done d) {
     if (it == calls_.end()) return;
     const auto job = std::move(it->second);
     calls_.erase(it);
+    note_load();
     job->sent = d.sent;
     count(&server_figures::calls);
     if (!d.outcome) count(&server_figures::failed_calls);

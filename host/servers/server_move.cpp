@@ -131,11 +131,13 @@ void server_actor::hold(std::shared_ptr<call_job> job) {
     const auto timeout = spec_->call_timeout ? std::min(job->timeout, *spec_->call_timeout) : job->timeout;
     auto timer = tell_after(timeout, [this, id] { drop_held(id, {errc::timeout, "'" + record_->name + "' restarts and was not back in time; the call was not sent"}); });
     held_.emplace(id, held_call{std::move(job), now(), std::move(timer)});
+    note_load();
 }
 
 void server_actor::drop_held(std::uint64_t id, error why) {
     auto held = held_.extract(id);
     if (held.empty()) return;
+    note_load();
     ++record_->calls;
     ++record_->failed_calls;
     held.mapped().job->finish(tl::unexpected(std::move(why)));

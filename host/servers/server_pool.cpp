@@ -26,6 +26,8 @@ void server_actor::feed_pool(supervise::pool_event e) {
     }
     feeding_pool_ = false;
     pool_events_.clear();
+    record_->set_pool(pool_ ? pool_->now() : supervise::pool_machine::figures{});
+    note_load();
     const auto at = pool_ ? pool_->next_deadline() : std::nullopt;
     if (!at) return pool_timer_.cancel();
     pool_timer_ = tell_after(std::max(*at - now(), nanoseconds(0)), [this] { feed_pool(supervise::pool_ev::tick{}); });
@@ -65,6 +67,7 @@ void server_actor::perform(supervise::pool_action& action) {
 void server_actor::drop_pool_waiting(std::uint64_t id, error why) {
     auto job = pool_waiting_.extract(id);
     if (job.empty()) return;
+    note_load();
     ++record_->failed_calls;
     count(&server_figures::calls);
     count(&server_figures::failed_calls);
@@ -104,13 +107,6 @@ bool server_actor::pool_probed(const mcp::out::probed& p) {
     return true;
 }
 
-json server_actor::pool_row() const {
-    if (!spec_->pool) return nullptr;
-    const auto f = pool_ ? pool_->now() : supervise::pool_machine::figures{};
-    return {{"size", spec_->pool->size}, {"max_overflow", spec_->pool->max_overflow}, {"in_use", f.in_use}, {"idle", f.idle}, {"creating", f.creating},
-            {"waiting", f.waiting}, {"made", f.made}, {"failed", f.failed}, {"replaced", f.replaced}, {"refused", f.refused}, {"most", f.most}};
-}
-
 /// All connections are of a server that is gone, or of a transport that was replaced.
 void server_actor::end_pool(const error& why) {
     pool_timer_.cancel();
@@ -119,6 +115,7 @@ void server_actor::end_pool(const error& why) {
     pool_probes_.clear();
     while (!pool_waiting_.empty()) drop_pool_waiting(pool_waiting_.begin()->first, {errc::unavailable, "'" + record_->name + "': " + why.message});
     for (auto& [number, l] : std::exchange(pooled_, {})) close_link(l, why);
+    record_->set_pool({});
 }
 
 }  // namespace holdfast::servers

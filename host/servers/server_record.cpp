@@ -61,9 +61,7 @@ json row_of(const server_snapshot& s, steady_time now, wall_time wall) {
     row["enabled"] = s.state.disabled == disabled_by::nobody || s.state.disabled == disabled_by::stopped;
     row["breaker"] = s.breaker;
     row["health"] = s.health;
-    row["calls"] = {{"made", s.calls}, {"failed", s.failed_calls}, {"pending", s.pending_calls}};
     row["protocol"] = s.protocol;
-    if (!s.pool.is_null()) row["pool"] = s.pool;
     return row;
 }
 
@@ -91,6 +89,14 @@ bool server_record::set_part(std::shared_ptr<const catalogue_part> p) {
     std::lock_guard lock(mutex_);
     part_.swap(p);
     return part_ != p;
+}
+json server_record::pool_row() const {
+    std::lock_guard lock(mutex_);
+    return spec_->pool ? supervise::pool_machine::row(*spec_->pool, pool_) : json();
+}
+void server_record::set_pool(const supervise::pool_machine::figures& f) {
+    std::lock_guard lock(mutex_);
+    pool_ = f;
 }
 resource_usage server_record::usage() const {
     std::lock_guard lock(mutex_);

@@ -1,5 +1,6 @@
 #pragma once
 // What outlives one incarnation of a server's actor, and the immutable snapshots others read.
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -44,8 +45,7 @@ struct server_snapshot {
     std::optional<wall_time> last_check;
     json breaker = json::object();
     json health = json::object();
-    std::uint64_t starts = 0, calls = 0, failed_calls = 0, pending_calls = 0;
-    json pool;                       ///< null: it has none
+    std::uint64_t starts = 0;
     json protocol = json::object();  ///< counters of what the server sent wrongly
 };
 json row_of(const server_snapshot& s, steady_time now, wall_time wall);
@@ -74,7 +74,10 @@ class server_record {
     void set_actor(supervise::ref<server_actor> a);
     resource_usage usage() const;
     void set_usage(const resource_usage& u);
+    json pool_row() const;                        ///< null: it has none
+    void set_pool(const supervise::pool_machine::figures& f);
     server_figures figures;
+    std::atomic<std::uint64_t> calls{0}, failed_calls{0}, pending_calls{0};  ///< pending: sent or waiting. Written by the actor alone
     void add_log(std::string line);
     json log_lines(std::size_t limit) const;
     std::set<std::string> watched() const;  ///< resources whose updates are wanted
@@ -85,7 +88,7 @@ class server_record {
     mcp::era known_era = mcp::era::unknown;
     std::size_t last_tools = 0;   ///< of the last healthy connection (H3)
     bool loaded = false;          ///< the stored row has been restored
-    std::uint64_t starts = 0, calls = 0, failed_calls = 0;
+    std::uint64_t starts = 0;
 
   private:
     mutable std::mutex mutex_;  // leaf: what follows
@@ -95,6 +98,7 @@ class server_record {
     supervise::ref<server_actor> actor_;
     std::set<std::string> watched_;
     resource_usage usage_;
+    supervise::pool_machine::figures pool_;
     mutable std::mutex log_mutex_;  // leaf
     std::deque<std::string> log_;
 };

@@ -116,6 +116,8 @@ json record_row(const server_record& r, supervise::runtime& rt) {
         fresh.since = rt.clock().wall();
         row = row_of(fresh, rt.now(), fresh.since);
     }
+    row["calls"] = {{"made", r.calls.load()}, {"failed", r.failed_calls.load()}, {"pending", r.pending_calls.load()}};
+    if (json pool = r.pool_row(); !pool.is_null()) row["pool"] = std::move(pool);
     const auto spec = r.spec();
     row["overrides"] = spec->overridden;
     row["added"] = spec->added;

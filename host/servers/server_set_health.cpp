@@ -13,7 +13,7 @@ double seconds_of(nanoseconds n) { return std::chrono::duration<double>(n).count
 json usage_of(const server_record& r, const server_snapshot* s, steady_time now) {
     const resource_usage u = r.usage();
     json out = u.at != steady_time{} && now - u.at < usage_is_old && s && s->pid == u.pid ? u.to_json() : json{{"memory", nullptr}, {"cpu", nullptr}};
-    out["queue"] = s ? s->pending_calls : 0;
+    out["queue"] = r.pending_calls.load();
     return out;
 }
 
@@ -99,7 +99,7 @@ void server_set::export_metrics(plugins::metrics_registry& to) const {
         const plugins::metric_labels labels{{"server", r->name}};
         to.set("holdfast_server_up", labels, s && s->state.now == status::healthy ? 1 : 0);
         to.set("holdfast_server_downtime_seconds", labels, s ? seconds_of(total_downtime(s->state, now)) : 0);
-        to.set("holdfast_server_queue", labels, s ? static_cast<double>(s->pending_calls) : 0);
+        to.set("holdfast_server_queue", labels, static_cast<double>(r->pending_calls.load()));
         to.set("holdfast_server_calls", labels, static_cast<double>(r->figures.calls.load()));
         to.set("holdfast_server_failed_calls", labels, static_cast<double>(r->figures.failed_calls.load()));
         to.set("holdfast_server_restarts", labels, static_cast<double>(r->figures.restarted.load()));
@@ -108,6 +108,7 @@ void server_set::export_metrics(plugins::metrics_registry& to) const {
         const bool fresh = u.at != steady_time{} && now - u.at < usage_is_old && s && s->pid == u.pid;
         to.set("holdfast_server_memory_bytes", labels, fresh ? static_cast<double>(u.memory_bytes) : 0);
         to.set("holdfast_server_cpu_percent", labels, fresh ? u.cpu_percent : 0);
+        to.set_all("holdfast_server_pool_", labels, r->pool_row());
     }
     for (const auto& name : gone) to.remove("server", name);
 }

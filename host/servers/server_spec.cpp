@@ -181,22 +181,12 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     spec->roots = member(server, "roots");
     if (!spec->roots.is_null() && !spec->roots.is_array()) r.wrong("roots", "must be a list of {\"uri\",\"name\"?}");
 
-    if (const json& pool = member(server, "pool"); pool.is_object()) {
-        reader in_pool{r.where + ".pool", {}};
-        supervise::pool_rules rules;
-        rules.size = static_cast<std::uint32_t>(in_pool.number(pool, "size", 10, 1, 1000));
-        rules.max_overflow = static_cast<std::uint32_t>(in_pool.number(pool, "max_overflow", 5, 0, 1000));
-        rules.wait = in_pool.duration(pool, "wait_s", 5, 0);
-        rules.linger = in_pool.duration(pool, "linger_s", 30, 0);
-        rules.lifetime = in_pool.duration(pool, "lifetime_s", 1800, 1);
-        rules.check_after = in_pool.duration(pool, "check_after_s", 30, 0);
-        rules.create = spec->connect_timeout;
-        if (r.problem.empty()) r.problem = in_pool.problem;
+    if (const json& pool = member(server, "pool"); !pool.is_null()) {
+        auto rules = supervise::pool_rules_from(pool);
+        if (!rules) r.wrong("pool", rules.error().message);
+        else spec->pool = *rules, spec->pool->create = spec->connect_timeout;
         if (transport == "stdio") r.wrong("pool", "is for servers on the network: a program that is started here has one connection, its stdin and stdout");
         if (spec->restarts_to_move) r.wrong("pool", "does not go with \"move\": \"restart\"");
-        spec->pool = rules;
-    } else if (!pool.is_null()) {
-        r.wrong("pool", "must be an object");
     }
     for (const char* key : {"breaker", "health"})
         if (!member(server, key).is_null() && !member(server, key).is_object()) r.wrong(key, "must be an object");

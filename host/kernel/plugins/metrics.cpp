@@ -94,6 +94,11 @@ void metrics_registry::set(std::string_view name, metric_labels labels, double v
     std::lock_guard lock(mutex_);
     if (auto* s = find(name, labels, kind::gauge)) s->value = value;
 }
+void metrics_registry::set_all(std::string_view prefix, const metric_labels& labels, const json& figures) {
+    if (!figures.is_object()) return;
+    for (const auto& [name, value] : figures.items())
+        if (value.is_number()) set(std::string(prefix) + name, labels, value.get<double>());
+}
 void metrics_registry::observe(std::string_view name, metric_labels labels, double value) {
     std::lock_guard lock(mutex_);
     if (!std::isfinite(value)) {

@@ -19,6 +19,7 @@ class metrics_registry {
   public:
     void add(std::string_view name, metric_labels labels, double delta = 1.0);  ///< counter; negative or NaN: dropped
     void set(std::string_view name, metric_labels labels, double value);        ///< gauge
+    void set_all(std::string_view prefix, const metric_labels& labels, const json& figures);  ///< a gauge for each member that is a number
     void observe(std::string_view name, metric_labels labels, double value);    ///< histogram, fixed buckets 0.001 … 60 (names ending in _bytes: 1 KiB … 1 GiB)
     /// Sets # HELP for a name.
     void describe(std::string_view name, std::string_view help);

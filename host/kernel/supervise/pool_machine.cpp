@@ -17,6 +17,36 @@ pool_machine::figures pool_machine::now() const {
     return f;
 }
 
+json pool_machine::row(const pool_rules& r, const figures& f) {
+    return {{"size", r.size}, {"max_overflow", r.max_overflow}, {"in_use", f.in_use}, {"idle", f.idle}, {"creating", f.creating},
+            {"waiting", f.waiting}, {"made", f.made}, {"failed", f.failed}, {"replaced", f.replaced}, {"refused", f.refused}, {"most", f.most}};
+}
+
+result<pool_rules> pool_rules_from(const json& given) {
+    constexpr double longest_s = 7 * 24 * 3600.0, most = 1'000;
+    if (!given.is_object()) return fail(errc::config_invalid, "must be an object");
+    std::string problem;
+    const auto number = [&](const char* key, double fallback, double low, double high) {
+        const json& v = member(given, key);
+        if (v.is_null()) return fallback;
+        if (v.is_number() && v.get<double>() >= low && v.get<double>() <= high) return v.get<double>();
+        if (problem.empty()) problem = std::string(key) + " must be a number from " + dump(json(low)) + " to " + dump(json(high));
+        return fallback;
+    };
+    const auto duration = [&](const char* key, nanoseconds fallback, double low_s) {
+        return nanoseconds(static_cast<std::int64_t>(number(key, std::chrono::duration<double>(fallback).count(), low_s, longest_s) * 1e9));
+    };
+    pool_rules r;
+    r.size = static_cast<std::uint32_t>(number("size", r.size, 1, most));
+    r.max_overflow = static_cast<std::uint32_t>(number("max_overflow", r.max_overflow, 0, most));
+    r.wait = duration("wait_s", r.wait, 0);
+    r.linger = duration("linger_s", r.linger, 0);
+    r.lifetime = duration("lifetime_s", r.lifetime, 1);
+    r.check_after = duration("check_after_s", r.check_after, 0);
+    if (!problem.empty()) return fail(errc::config_invalid, problem);
+    return r;
+}
+
 void pool_machine::on(const pool_event& event, steady_time now, actions& out) {
     const auto find = [this](std::uint64_t conn) { return all_.find(conn); };
     if (auto* a = std::get_if<pool_ev::acquire>(&event)) {

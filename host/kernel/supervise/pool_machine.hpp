@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "kernel/core/json.hpp"
 #include "kernel/core/result.hpp"
 #include "kernel/supervise/backoff.hpp"
 
@@ -30,7 +31,10 @@ struct pool_rules {
     nanoseconds lifetime{std::chrono::minutes(30)};  ///< then replaced; each one's is jittered, so that they do not end together
     double lifetime_jitter = 0.2;
     nanoseconds leak_after{std::chrono::minutes(10)};///< in use for so long: told, once
+    friend bool operator==(const pool_rules&, const pool_rules&) = default;
 };
+/// {"size","max_overflow","wait_s","linger_s","lifetime_s","check_after_s"}, each with its default. Errors: config_invalid, "size must be …".
+result<pool_rules> pool_rules_from(const json& given);
 
 namespace pool_ev {
 struct acquire { std::uint64_t waiter; };
@@ -71,6 +75,8 @@ class pool_machine {
         std::uint32_t most = 0;  ///< at once
     };
     figures now() const;
+    /// For people: {"size","max_overflow","in_use","idle","creating","waiting","made","failed","replaced","refused","most"}
+    static json row(const pool_rules& rules, const figures& f);
     const pool_rules& rules() const { return rules_; }
 
   private:

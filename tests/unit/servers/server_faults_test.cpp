@@ -158,6 +158,48 @@ TEST(faults, every_error_with_a_name_says_what_to_do_about_it) {
     w.rt.run_until_idle();
     EXPECT_TRUE(first->value);
 }
+// What a clean-up pass would look for is ended by timers and events of its own; see "What cleans up" in host/doc/architecture.md.
+TEST(clean_up, a_connection_that_never_reports_its_end_is_not_waited_for) {
+    world w;
+    w.apply(w.config({"a"}));
+    w.transport.servers["a"].closes_late = true;
+    std::optional<result<json>> stopped;
+    w.set->stop("a", [&](result<json> r) { stopped = std::move(r); });
+    w.rt.run_until_idle();
+    EXPECT_FALSE(stopped) << "its process may still be there";
+    w.advance(seconds(3));  // stop_grace_s 1, and two for the transport
+    EXPECT_TRUE(stopped && *stopped);
+    w.set->start("a", [](result<json>) {});
+    w.rt.run_until_idle();
+    EXPECT_EQ(w.status_of("a"), "healthy");
+}
+TEST(clean_up, the_resources_of_a_tree_that_is_not_seen_any_more_are_not_shown) {
+    world w;
+    w.apply(w.config({"a"}));
+    supervise::process_usage u;
+    u.pid = 1;
+    u.rss_bytes = 9'000'000;
+    w.usage = {u};
+    w.set->watch_resources();
+    EXPECT_EQ((*w.set->health("a"))["resource_usage"]["memory"], 9'000'000);
+    w.usage.clear();
+    w.advance(seconds(31));
+    EXPECT_TRUE((*w.set->health("a"))["resource_usage"]["memory"].is_null());
+}
+TEST(clean_up, a_server_that_is_taken_out_leaves_no_connection_policy_or_tool) {
+    world w;
+    w.apply(w.config({"a", "b"}));
+    w.transport.servers["a"].answers_calls = false;
+    const auto call = w.call("a");
+    w.apply(w.config({"b"}));
+    w.advance(seconds(2));
+    EXPECT_TRUE(call->value && !*call->value);
+    EXPECT_EQ(w.transport.servers["a"].open_now, 0);
+    EXPECT_EQ(w.breaker.open_handles, 1) << "that of b";
+    EXPECT_EQ(w.set->tools()->tools.size(), 1u);
+    EXPECT_EQ(w.set->names(), std::vector<std::string>{"b"});
+}
+
 TEST(faults, nothing_is_left_open_when_the_host_stops) {
     world w;
     w.apply(w.config({"a", "b"}));

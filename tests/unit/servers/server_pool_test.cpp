@@ -1,5 +1,6 @@
 // Calls of a network server over a pool of connections.
 #include "fake_world.hpp"
+#include "kernel/plugins/metrics.hpp"
 
 namespace holdfast::servers::test {
 namespace {
@@ -135,6 +136,23 @@ TEST_F(server_pool_test, idle_overflow_is_closed_and_long_idle_ones_are_looked_a
     w.transport.wake("a");
     w.rt.run_until_idle();
     EXPECT_TRUE(made[0]->value && *made[0]->value);
+}
+
+TEST_F(server_pool_test, the_figures_are_in_the_metrics_and_go_with_the_server) {
+    w.apply(config());
+    p.answers_calls = false;
+    calls(4);
+    plugins::metrics_registry registry;
+    w.set->export_metrics(registry);
+    const std::string text = registry.prometheus();
+    for (const char* line : {"holdfast_server_pool_in_use{server=\"a\"} 3", "holdfast_server_pool_waiting{server=\"a\"} 1", "holdfast_server_pool_size{server=\"a\"} 2"})
+        EXPECT_NE(text.find(line), std::string::npos) << text;
+    EXPECT_EQ(w.row("a")["pool"]["in_use"], 3);
+    EXPECT_EQ(w.row("a")["calls"]["pending"], 4);
+    w.apply(w.config({}));
+    w.advance(seconds(2));
+    w.set->export_metrics(registry);
+    EXPECT_EQ(registry.prometheus().find("server=\"a\""), std::string::npos);
 }
 
 TEST_F(server_pool_test, a_replaced_transport_carries_the_pool_from_then_on) {
