@@ -259,6 +259,9 @@ result<void> application::build_tree() {
 result<void> application::build_services() {
     const json& resolved = loaded_.document.resolved;
     llm_ = sessions::llm_router::create(clock_);
+    llm_pools_ = sessions::llm_pools::create(*rt_);
+    llm_pools_->tell_leaks([](const std::string& line) { write_log(level::warn, "llm", line); });
+    llm_->set_pools(llm_pools_);
     auto session_options = sessions::session_options_from(resolved["sessions"]);
     if (!session_options) return tl::unexpected<error>(session_options.error());
     sessions::session_services services;
@@ -351,6 +354,10 @@ void application::configure_llm() {
     const json breaker = resolved.contains("breaker") ? resolved["breaker"] : json::object();
     const std::string policy = string_or(breaker, "use", "breaker-consecutive");
     auto fresh = std::make_shared<llm_breakers>([this, policy] { return plugins_->resolve<hf_breaker>(board_->instance_for(policy), HF_EXT_BREAKER)(); }, breaker, clock_);
+    std::map<std::string, supervise::pool_rules> pools;
+    for (const auto& [id, rules] : member(resolved["llm"], "pools").items())
+        if (auto r = supervise::pool_rules_from(rules)) pools[id] = *r;  // checked with the document
+    llm_pools_->configure(std::move(pools));
     llm_->configure(std::move(adapters), string_or(resolved["llm"], "default", "auto"), std::move(fallback));
     llm_->set_gate(fresh->gate());
     std::swap(breakers_, fresh);

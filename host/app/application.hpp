@@ -108,6 +108,7 @@ class application {
     std::shared_ptr<servers::server_set> servers_;   // second owners: sessions, methods
     std::shared_ptr<api::mcp_gateway> gateway_;      // second owner: methods
     std::shared_ptr<llm_breakers> breakers_;         // second owner: the router's gate
+    std::shared_ptr<sessions::llm_pools> llm_pools_;  // second owners: the router, slots of calls under way
     std::shared_ptr<sessions::llm_router> llm_;      // second owner: sessions
     std::shared_ptr<sessions::session_directory> sessions_;
     std::mutex session_supervisor_mutex_;

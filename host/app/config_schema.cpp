@@ -91,7 +91,8 @@ constexpr const char* schema_text = R"json({
     "type": "object", "additionalProperties": false, "default": {},
     "properties": {
       "default": {"type": "string", "minLength": 1, "default": "auto", "description": "Name of an llm plugin, or auto: the first whose key is set or whose local server answers, else the demonstration model"},
-      "fallback": {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": true, "default": []}
+      "fallback": {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": true, "default": []},
+      "pools": {"type": "object", "additionalProperties": {"$ref": "#/$defs/pool"}, "description": "By the name of an llm plugin, or \"*\" for those not named: how many calls it gets at once; more wait their turn. Without one there is no limit"}
     }
   },
   "store": {
@@ -198,17 +199,7 @@ constexpr const char* schema_text = R"json({
         },
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
         "move": {"enum": ["overlap", "restart"], "default": "overlap", "description": "When the transport plugin is replaced: a second connection beside the first, or, for a server that cannot run twice, a restart between two calls"},
-        "pool": {
-          "type": "object", "additionalProperties": false, "description": "For servers on the network: calls go over several connections, one call to a connection at a time",
-          "properties": {
-            "size": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
-            "max_overflow": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 5, "description": "More of them under load, closed when idle"},
-            "wait_s": {"type": "number", "minimum": 0, "maximum": 3600, "default": 5, "description": "For a free one, before max_overflow_reached"},
-            "linger_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30},
-            "check_after_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30, "description": "Idle for longer: checked before it is used"},
-            "lifetime_s": {"type": "number", "minimum": 1, "maximum": 604800, "default": 1800}
-          }
-        },
+        "pool": {"$ref": "#/$defs/pool", "description": "For servers on the network: calls go over several connections, one call to a connection at a time"},
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
         "call_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 604800, "description": "No call of this server may take longer, whatever its caller allows"},
@@ -250,6 +241,17 @@ constexpr const char* schema_text = R"json({
           "jitter": {"type": "number", "minimum": 0, "maximum": 1}
         }
       }
+    }
+  },
+  "pool": {
+    "type": "object", "additionalProperties": false,
+    "properties": {
+      "size": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
+      "max_overflow": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 5, "description": "More of them under load, closed when idle"},
+      "wait_s": {"type": "number", "minimum": 0, "maximum": 3600, "default": 5, "description": "For a free one, before max_overflow_reached"},
+      "linger_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30},
+      "check_after_s": {"type": "number", "minimum": 0, "maximum": 86400, "default": 30, "description": "Idle for longer: checked before it is used"},
+      "lifetime_s": {"type": "number", "minimum": 1, "maximum": 604800, "default": 1800}
     }
   },
   "restarts": {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 1000000}], "description": "true: always; false: never; a number: so often, until it was healthy for breaker.reset_after_s or a person starts it"},
@@ -315,7 +317,7 @@ void check_sessions(const json& doc, found_list& found) {
     if (auto o = sessions::session_options_from(doc["sessions"]); !o) add(found, "/sessions", o.error());
 }
 
-/// Names that must be plugins of a kind: llm.default, llm.fallback, store.use, breaker.use, health.use.
+/// Names that must be plugins of a kind: llm.default, llm.fallback, llm.pools, store.use, breaker.use, health.use.
 class name_rules {
   public:
     explicit name_rules(const std::vector<plugins::found_plugin>& found) {
@@ -334,6 +336,9 @@ class name_rules {
         const json& fallback = member(llm, "fallback");
         for (std::size_t i = 0; i < fallback.size(); ++i)
             check_adapter("/llm/fallback/" + std::to_string(i), fallback[i].get<std::string>(), adapters, found);
+        const std::vector<std::string> real(adapters.begin() + 1, adapters.end());
+        for (const auto& [id, pool] : member(llm, "pools").items())
+            if (id != "*") check_adapter("/llm/pools/" + config::pointer_token(id), id, real, found);
         for (const char* section : {"store", "breaker", "health"}) check_use(section, std::string("/") + section, member(doc, section), default_use(section), found);
         for (const auto& [name, server] : doc["mcpServers"].items())
             for (const char* section : {"breaker", "health"})

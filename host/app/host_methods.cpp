@@ -39,6 +39,8 @@ void register_host_methods(api::method_table& table, application& app) {
     read("host.tree", role::viewer, "The supervision tree", [a](const json&) -> result<json> { return a->tree(); });
     read("host.metrics", role::viewer, "Metrics in the Prometheus text format", [a](const json&) -> result<json> {
         a->servers_->export_metrics(a->metrics_);
+        const json models = a->llm_->list();
+        for (const json& row : models["adapters"]) a->metrics_.set_all("holdfast_llm_pool_", {{"llm", string_or(row, "id")}}, member(row, "pool"));
         return json{{"text", a->metrics_.prometheus()}};
     });
     table.add({"host.health", role::viewer, "Health of everything in one object", object_schema({}), {}, [a](const identity&, json, reply done) {

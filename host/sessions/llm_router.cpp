@@ -17,6 +17,8 @@ struct llm_router::call_state {
     std::shared_ptr<plugins::call_port> port;
     std::uint64_t port_call = 0;
     std::uint64_t attempt_number = 0;
+    llm_slot slot;                  // of the attempt under way
+    std::uint64_t waits = 0;        // for a slot: what cancels it
     bool spoke = false;
     bool cancelled = false;
     bool over = false;
@@ -36,6 +38,18 @@ json request_for(const std::string& adapter, const json& request) {
         m["content"] = std::move(kept);
     }
     return out;
+}
+
+/// Whether the provider is done with the call: a slot whose call may still be worked on is not given to another.
+bool answered(const result<json>& r) {
+    if (r) return true;
+    switch (r.error().code) {
+        case errc::timeout:
+        case errc::cancelled:
+        case errc::transport_lost:
+        case errc::plugin_failed: return false;
+        default: return true;
+    }
 }
 
 }  // namespace
@@ -58,6 +72,15 @@ void llm_router::configure(std::vector<llm_adapter> adapters, std::string prefer
 void llm_router::set_gate(llm_gate gate) {
     std::lock_guard lock(mutex_);
     gate_ = std::move(gate);
+}
+
+void llm_router::set_pools(std::shared_ptr<llm_pools> pools) {
+    pools->examine_with([weak = weak_from_this()](const std::string& id, unique_function<void(result<void>)> said) {
+        if (const auto self = weak.lock()) self->examine(id, std::move(said));
+        else said(fail(errc::unavailable, "the host stops"));
+    });
+    std::lock_guard lock(mutex_);
+    pools_ = std::move(pools);
 }
 
 bool llm_router::fresh_locked() const {
@@ -143,19 +166,26 @@ void llm_router::begin(const std::shared_ptr<call_state>& c) {
 void llm_router::try_next(const std::shared_ptr<call_state>& c, std::optional<error> last) {
     for (;;) {
         llm_adapter a;
-        llm_gate gate;
+        std::shared_ptr<llm_pools> pools;
         {
             std::lock_guard lock(mutex_);
             if (c->over || c->cancelled) break;
             if (c->next >= c->chain.size()) break;
             a = c->chain[c->next++];
-            gate = gate_;
+            pools = pools_;
         }
-        llm_gate::permit permit;
-        if (gate.acquire) permit = gate.acquire(a.id);
-        if (permit.granted) return attempt(c, a, permit.generation);
-        // The first error says more than "the breaker is open" of a later adapter.
-        if (!last) last = error{errc::unavailable, "the circuit breaker of " + a.id + " is open after repeated failures", permit.retry_after};
+        if (pools && pools->covers(a.id)) {
+            const auto waits = pools->acquire(a.id, [self = shared_from_this(), c, a, last](result<llm_slot> slot) mutable { self->admitted(c, a, std::move(slot), std::move(last)); });
+            bool cancelled;
+            {
+                std::lock_guard lock(mutex_);
+                c->waits = waits;  // served already: cancelling it does nothing
+                cancelled = c->cancelled;
+            }
+            if (cancelled) pools->cancel(waits);
+            return;
+        }
+        if (enter(c, a, {}, last)) return;
     }
     bool cancelled;
     std::string why;
@@ -167,6 +197,46 @@ void llm_router::try_next(const std::shared_ptr<call_state>& c, std::optional<er
     if (cancelled) finish(c, fail(errc::cancelled, "cancelled"));
     else if (last) finish(c, unexpected<error>(std::move(*last)));
     else finish(c, fail(errc::unavailable, why));
+}
+
+void llm_router::admitted(const std::shared_ptr<call_state>& c, const llm_adapter& a, result<llm_slot> slot, std::optional<error> last) {
+    bool gone;
+    {
+        std::lock_guard lock(mutex_);
+        gone = c->over || c->cancelled;
+    }
+    if (gone) {
+        if (slot) slot->release(true);
+        return try_next(c, std::move(last));  // which ends it
+    }
+    if (slot) {
+        if (enter(c, a, std::move(*slot), last)) return;
+    } else if (!last) {
+        last = error{slot.error().code, a.id + ": " + slot.error().message, slot.error().retry_after};
+    }
+    try_next(c, std::move(last));
+}
+
+bool llm_router::enter(const std::shared_ptr<call_state>& c, const llm_adapter& a, llm_slot slot, std::optional<error>& last) {
+    llm_gate gate;
+    {
+        std::lock_guard lock(mutex_);
+        gate = gate_;
+    }
+    llm_gate::permit permit;
+    if (gate.acquire) permit = gate.acquire(a.id);
+    if (permit.granted) {
+        {
+            std::lock_guard lock(mutex_);
+            c->slot = std::move(slot);
+        }
+        attempt(c, a, permit.generation);
+        return true;
+    }
+    slot.release(true);
+    // The first error says more than "the breaker is open" of a later adapter.
+    if (!last) last = error{errc::unavailable, "the circuit breaker of " + a.id + " is open after repeated failures", permit.retry_after};
+    return false;
 }
 
 void llm_router::attempt(const std::shared_ptr<call_state>& c, const llm_adapter& a, std::uint64_t generation) {
@@ -208,10 +278,12 @@ void llm_router::attempt(const std::shared_ptr<call_state>& c, const llm_adapter
 void llm_router::attempt_done(const std::shared_ptr<call_state>& c, const std::string& adapter, std::uint64_t generation, steady_time began,
                               result<json> r) {
     llm_gate gate;
+    llm_slot slot;
     bool spoke, cancelled;
     std::string why;
     {
         std::lock_guard lock(mutex_);
+        slot = std::move(c->slot);
         gate = gate_;
         spoke = c->spoke;
         cancelled = c->cancelled;
@@ -225,6 +297,7 @@ void llm_router::attempt_done(const std::shared_ptr<call_state>& c, const std::s
         }
         gate.report(adapter, generation, how, clock_.now() - began);
     }
+    slot.release(answered(r));
     if (r) {
         if (!spoke && !cancelled && c->events.chosen) c->events.chosen(adapter, why);
         if (!r->is_object()) return finish(c, fail(errc::protocol_error, adapter + " answered with something that is not an object"));
@@ -256,26 +329,65 @@ void llm_router::finish(const std::shared_ptr<call_state>& c, result<json> r) {
 
 void llm_router::cancel(std::uint64_t id) {
     std::shared_ptr<plugins::call_port> port;
-    std::uint64_t call = 0;
+    std::shared_ptr<llm_pools> pools;
+    std::uint64_t call = 0, waits = 0;
     {
         std::lock_guard lock(mutex_);
         const auto it = calls_.find(id);
         if (it == calls_.end()) return;
         it->second->cancelled = true;
+        pools = pools_;
+        waits = it->second->waits;
         port = it->second->port;
         call = it->second->port_call;
     }
     if (port && call) port->cancel(call);
+    if (pools && waits) pools->cancel(waits);
+}
+
+void llm_router::ask(const llm_adapter& a, unique_function<void()> answered) {
+    a.port->submit("describe", json::object(), describe_timeout, {}, [self = shared_from_this(), answered = std::move(answered), id = a.id, port = a.port](result<json> r) mutable {
+        {
+            std::lock_guard lock(self->mutex_);
+            const bool same = std::any_of(self->adapters_.begin(), self->adapters_.end(),
+                                          [&](const llm_adapter& o) { return o.id == id && o.port == port; });
+            if (same)
+                self->known_[id] = {r && r->is_object() ? *r : json{{"available", false}, {"reason", r ? "no answer" : r.error().message}},
+                                    self->clock_.now(), true};
+        }
+        answered();
+    });
+}
+
+/// As it last said, if that is not long ago.
+void llm_router::examine(const std::string& id, unique_function<void(result<void>)> said) {
+    std::optional<llm_adapter> adapter;
+    bool fresh = false;
+    {
+        std::lock_guard lock(mutex_);
+        for (const llm_adapter& a : adapters_)
+            if (a.id == id) adapter = a;
+        const auto it = known_.find(id);
+        fresh = it != known_.end() && it->second.asked && clock_.now() - it->second.at < describe_valid_for;
+    }
+    if (!adapter) return said(fail(errc::unavailable, "there is no model adapter named \"" + id + "\""));
+    const auto judge = [self = shared_from_this(), id] {
+        std::lock_guard lock(self->mutex_);
+        const json& d = self->known_[id].description;
+        return bool_or(d, "available", false) ? result<void>{} : fail(errc::unavailable, string_or(d, "reason", "it is not available"));
+    };
+    if (fresh) return said(judge());
+    ask(*adapter, [judge, said = std::move(said)]() mutable { said(judge()); });
 }
 
 void llm_router::refresh(unique_function<void()> done) {
-    std::vector<llm_adapter> ask;
+    std::vector<llm_adapter> all;
     {
         std::lock_guard lock(mutex_);
         if (done) waiting_.push_back(std::move(done));
         if (describing_ > 0) return;
-        ask = adapters_;
-        describing_ = ask.size() + 1;  // one for this call itself
+        all = adapters_;
+        describing_ = all.size() + 1;  // one for this call itself
     }
     const auto answered = [self = shared_from_this()] {
         std::vector<unique_function<void()>> waiting;
@@ -286,18 +398,7 @@ void llm_router::refresh(unique_function<void()> done) {
         }
         for (auto& w : waiting) w();
     };
-    for (const llm_adapter& a : ask)
-        a.port->submit("describe", json::object(), describe_timeout, {}, [self = shared_from_this(), answered, id = a.id, port = a.port](result<json> r) {
-            {
-                std::lock_guard lock(self->mutex_);
-                const bool same = std::any_of(self->adapters_.begin(), self->adapters_.end(),
-                                              [&](const llm_adapter& o) { return o.id == id && o.port == port; });
-                if (same)
-                    self->known_[id] = {r && r->is_object() ? *r : json{{"available", false}, {"reason", r ? "no answer" : r.error().message}},
-                                        self->clock_.now(), true};
-            }
-            answered();
-        });
+    for (const llm_adapter& a : all) ask(a, answered);
     answered();
 }
 
@@ -305,6 +406,7 @@ json llm_router::list() const {
     std::vector<llm_adapter> adapters;
     std::map<std::string, known> known_now;
     llm_gate gate;
+    std::shared_ptr<llm_pools> pools;
     pick p;
     std::string preferred;
     {
@@ -312,6 +414,7 @@ json llm_router::list() const {
         adapters = adapters_;
         known_now = known_;
         gate = gate_;
+        pools = pools_;
         p = choose_locked({});
         preferred = preferred_;
     }
@@ -325,6 +428,7 @@ json llm_router::list() const {
                         {"reason", string_or(d, "reason", known_now[a.id].asked ? "" : "not asked yet")},
                         {"breaker", gate.state ? gate.state(a.id) : "closed"},
                         {"demonstration", bool_or(d, "demonstration", false)}});
+        if (json pool = pools ? pools->row(a.id) : json(); !pool.is_null()) rows.back()["pool"] = std::move(pool);
     }
     return {{"default", preferred}, {"chosen", p.chain.empty() ? "" : p.chain.front().id}, {"reason", p.why}, {"adapters", std::move(rows)}};
 }

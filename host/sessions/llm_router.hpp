@@ -18,6 +18,7 @@
 #include "kernel/core/json.hpp"
 #include "kernel/core/unique_function.hpp"
 #include "kernel/plugins/ports.hpp"
+#include "sessions/llm_pools.hpp"
 
 namespace holdfast::sessions {
 
@@ -62,6 +63,8 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
     /// demonstration one). `fallback`: ids tried next, in order. Calls under way are not touched.
     void configure(std::vector<llm_adapter> adapters, std::string preferred, std::vector<std::string> fallback);
     void set_gate(llm_gate gate);
+    /// Calls of adapters that they cover wait for a slot first; whose pool is exhausted is passed over like one that fails. Once.
+    void set_pools(std::shared_ptr<llm_pools> pools);
 
     /// `wanted`: an id, "auto", or "" for the default. Returns an id for cancel().
     std::uint64_t chat(const std::string& wanted, json request, llm_events events);
@@ -69,7 +72,7 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
 
     /// Asks every adapter to describe itself (bounded by describe_timeout); done may be empty.
     void refresh(unique_function<void()> done);
-    /// {"default","chosen","reason","adapters":[{id,use,model,available,reason,breaker,demonstration}]}: as last described.
+    /// {"default","chosen","reason","adapters":[{id,use,model,available,reason,breaker,demonstration,pool?}]}: as last described.
     json list() const;
     /// {"default","chosen","reason"}
     json choice() const;
@@ -91,6 +94,11 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
     bool fresh_locked() const;
     void begin(const std::shared_ptr<call_state>& c);
     void try_next(const std::shared_ptr<call_state>& c, std::optional<error> last);
+    void admitted(const std::shared_ptr<call_state>& c, const llm_adapter& a, result<llm_slot> slot, std::optional<error> last);
+    /// false: the breaker refuses, which `last` says then.
+    bool enter(const std::shared_ptr<call_state>& c, const llm_adapter& a, llm_slot slot, std::optional<error>& last);
+    void examine(const std::string& id, unique_function<void(result<void>)> said);
+    void ask(const llm_adapter& a, unique_function<void()> answered);
     void attempt(const std::shared_ptr<call_state>& c, const llm_adapter& a, std::uint64_t generation);
     void attempt_done(const std::shared_ptr<call_state>& c, const std::string& adapter, std::uint64_t generation, steady_time began,
                       result<json> r);
@@ -103,6 +111,7 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
     std::string preferred_ = "auto";
     std::vector<std::string> fallback_;
     llm_gate gate_;
+    std::shared_ptr<llm_pools> pools_;  // second owner: the application
     std::map<std::uint64_t, std::shared_ptr<call_state>> calls_;  // second owners: the ports' callbacks
     std::vector<unique_function<void()>> waiting_;  // for the refresh under way
     std::size_t describing_ = 0;                    // answers still out

@@ -200,6 +200,61 @@ describe('servers that misbehave', () => {
         ...bad(mode, ...(mode === 'grandchild' ? ['--state', path.join(h.dir, 'grandchild')] : [])), connect_timeout_s: 5 * patience, call_timeout_s: expected.lost ? patience : 1, stop_grace_s: 0.2 } } })) }));
 });
 
+// One host for what is checked and limited beyond the calls themselves.
+describe('health, restarts and pools', () => {
+  const sections = {
+    health: { interval_s: 0.3, timeout_s: 0.3, jitter: 0 },
+    llm: { default: 'slow', pools: { slow: { size: 1, max_overflow: 0, wait_s: 0.3 } } },
+  };
+  const config = configuration(sections);
+  config.plugins.slow = { use: 'llm-demo', settings: { delay_ms: 1000 } };
+  const servers = {
+    demo: demoServer(),
+    greeted: { ...demoServer(), health: { init_message: { tool: 'echo', arguments: { text: 'ready?' }, expect: { content: [{ text: 'ready?' }] } } } },
+    refused: { ...demoServer(), health: { init_message: { tool: 'echo', arguments: { text: 'ready?' }, expect: { content: [{ text: 'no' }] } } } },
+    once: { ...demoServer(), restart_policy: { crash: 1, hang: false } },
+    hangs: { ...demoServer(), restart_policy: { hang: false }, stop_grace_s: 0.2 },
+  };
+  test('an init message decides who is healthy, each kind of failure what follows, a pool how many calls a model gets', () =>
+    withHost({ ...config, mcpServers: servers }, async (host) => {
+      assert.equal((await host.server('greeted')).status, 'healthy');
+      assert.equal(await host.echo('greeted', 'x'), 'x');
+      const refused = await host.server('refused');
+      assert.notEqual(refused.status, 'healthy');
+      assert.match(refused.reason, /health\.init_message: .*expected .*"no".* got .*ready\?/);
+      assert.ok(!(await host.call('tool.list')).tools.some((t) => t.server === 'refused'));
+
+      process.kill((await host.server('once')).pid, 'SIGKILL');
+      const back = await until('it is back', async () => {
+        const r = await host.server('once');
+        return r.status === 'healthy' && r.restarts === 1 && r;
+      });
+      assert.deepEqual(back.restarts_after, { exit: 0, crash: 1, hang: 0, health: 0 });
+      process.kill(back.pid, 'SIGKILL');
+      process.kill((await host.server('hangs')).pid, 'SIGSTOP');
+      const [crashed, hung] = await until('both stay down', async () => {
+        const both = [await host.server('once'), await host.server('hangs')];
+        return both.every((r) => r.status === 'disabled') && both;
+      });
+      assert.deepEqual([crashed.disabled_by, hung.disabled_by], ['stopped', 'stopped']);
+      assert.match(crashed.reason, /restart_policy\.crash/);
+      assert.match(hung.reason, /restart_policy\.hang/);
+      await host.call('server.start', { name: 'once' });
+      assert.equal((await host.server('once')).status, 'healthy');
+
+      // One call at a time: the second turn fails, and says so; the figures show it.
+      const sessions = [(await host.call('session.create')).session_id, (await host.call('session.create')).session_id];
+      const events = await Promise.all(sessions.map((id) => host.control.subscribe(`session:${id}`)));
+      await Promise.all(sessions.map((session_id) => host.call('session.send', { session_id, content: 'hello there' })));
+      const error = await Promise.race(events.map((e) => e.wait('ErrorOccurred')));
+      assert.match(JSON.stringify(error), /max_overflow_reached/);
+      const pool = (await host.call('llm.list')).adapters.find((a) => a.id === 'slow').pool;
+      assert.deepEqual([pool.size, pool.max_overflow, pool.most, pool.refused], [1, 0, 1, 1], JSON.stringify(pool));
+      assert.match((await host.call('host.metrics')).text, /holdfast_llm_pool_refused\{llm="slow"\} 1\n/);
+      await Promise.all(sessions.map((session_id) => host.call('session.cancel', { session_id }).catch(() => {})));
+    }));
+});
+
 describe('tool calls that cannot work', () => {
   test('unknown server, unknown tool, wrong arguments, too late', () =>
     withServers({}, async (host) => {
