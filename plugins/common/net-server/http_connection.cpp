@@ -213,7 +213,7 @@ class http_connection final : public connection {
         });
     }
 
-    /// Looks out for the end of the client, without taking what it sends. A timer that is only moved when it fires costs nothing per request.
+    /// Looks out for the end of the client. A timer that is only moved when it fires costs nothing per request.
     void watch() {
         if (std::exchange(watching_, true)) return;
         stream_.socket().async_wait(tcp::socket::wait_read, [self = me()](beast::error_code ec) {
@@ -224,10 +224,13 @@ class http_connection final : public connection {
                 return self->read_header();
             }
             if (!self->gone_) return;  // another request's
-            char next = 0;
-            const auto n = ::recv(self->stream_.socket().native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
+            // What it sends ahead is taken: behind it its end would not be seen. One that fills the buffer is looked at when it is answered.
+            const auto room = std::min(first_read_bytes, self->buffer_.max_size() - self->buffer_.size());
+            if (room == 0) return;
+            const auto n = ::recv(self->stream_.socket().native_handle(), self->buffer_.prepare(room).data(), room, MSG_DONTWAIT);
             if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return self->close();
-            if (n < 0) self->watch();  // n > 0: its next request waits for this one
+            if (n > 0) self->buffer_.commit(static_cast<std::size_t>(n));
+            self->watch();
         });
     }
     void arm_idle_timer() {
@@ -316,6 +319,7 @@ class http_connection final : public connection {
     }
 
     void on_whole_request() {
+        if (!stream_.socket().is_open()) return;  // sent ahead, and then its sender left
         stream_.expires_never();
         ++core_->requests;
         keep_alive_ = parser_->get().keep_alive();

@@ -106,6 +106,42 @@ TEST_F(streams, a_request_sent_ahead_is_no_departure) {
     EXPECT_EQ(gone, 0);
 }
 
+TEST_F(streams, a_client_that_leaves_behind_a_request_sent_ahead_is_noticed) {
+    serve();
+    raw_client c(port());
+    c.send(ask_for_stream);
+    asked();
+    c.send(hello);
+    c.half_close();
+    EXPECT_TRUE(told_gone());
+    EXPECT_TRUE(c.closed_by_peer());
+}
+
+TEST_F(streams, what_a_client_sent_ahead_is_dropped_when_it_has_gone) {
+    std::atomic<bool> entered{false}, seen{false}, ahead{false};
+    handler.request = [&](web::http_request r, web::responder reply) {
+        if (r.path == "/hello") seen = true;
+        if (r.path == "/ahead") ahead = true;
+        reply.on_gone([] {});
+        reply(web::http_response::text(200, "text/plain", r.path));
+        if (r.path != "/first") return;
+        // Its answer waits for this to return, and by then the other thread has seen that the client is gone.
+        entered = true;
+        const auto late = std::chrono::steady_clock::now() + raw_client::patience;
+        while (!seen && std::chrono::steady_clock::now() < late) std::this_thread::yield();
+    };
+    serve();
+    raw_client c(port()), other(port());
+    c.send("GET /first HTTP/1.1\r\nHost: x\r\n\r\nGET /ahead HTTP/1.1\r\nHost: x\r\n\r\n");
+    while (!entered) std::this_thread::yield();
+    c.half_close();
+    EXPECT_TRUE(other.ask(hello));
+    EXPECT_TRUE(c.read_response());
+    EXPECT_TRUE(c.closed_by_peer());
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(other.ask(hello));
+    EXPECT_FALSE(ahead) << "nobody would be told that its client has gone";
+}
+
 TEST_F(streams, a_connection_that_was_watched_is_kept_and_closed_when_idle_for_long) {
     web::server_limits limits;
     limits.idle_time = 300ms;
