@@ -2,6 +2,7 @@
 option(HOLDFAST_TESTS "Build the tests" ON)
 option(HOLDFAST_BENCH "Build the benchmarks (Google Benchmark)" OFF)
 set(HOLDFAST_SANITIZE "" CACHE STRING "Comma-separated sanitizers: address,undefined or thread")
+option(HOLDFAST_FUZZ "Fuzz targets with libFuzzer (clang) instead of fixed inputs" OFF)
 set(HOLDFAST_PATIENCE 1 CACHE STRING "How much longer tests may take: sanitizers slow programs down")
 
 find_program(CCACHE_PROGRAM ccache)
@@ -21,6 +22,9 @@ target_compile_options(holdfast_build INTERFACE -fPIC -Wall -Wextra -Wno-missing
     $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>
     $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-unused-command-line-argument>)
 target_link_libraries(holdfast_build INTERFACE Threads::Threads ${CMAKE_DL_LIBS})
+if(HOLDFAST_FUZZ)
+  target_compile_options(holdfast_build INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(HOLDFAST_SANITIZE)
   target_compile_options(holdfast_build INTERFACE -fsanitize=${HOLDFAST_SANITIZE} -fno-sanitize-recover=undefined)
   target_link_options(holdfast_build INTERFACE -fsanitize=${HOLDFAST_SANITIZE})

@@ -4,7 +4,7 @@
 //   x   the oldest call is cancelled  l n  the newest request is lost, refused by the transport   w…  this resource is watched
 //   f   all lists are wanted          q    the connection ends
 // What must hold: every call and every probe ends exactly once; no deadline lies in the past after a tick; nothing is sent
-// after the end. An hour of it: tests/fuzz/mcp.sh BUILD_DIR 3600
+// after the end. An hour of it: tests/fuzz/run.sh mcp 3600
 #include <deque>
 
 #include "mcp/client_elicitation.hpp"

@@ -1,5 +1,5 @@
 // Everything OAuth reads of strangers: metadata, challenges, redirects, answers of token and registration endpoints, the file of
-// credentials; first alone, then in the order of a whole login. An hour of it: tests/fuzz/oauth.sh BUILD_DIR 3600
+// credentials; first alone, then in the order of a whole login. An hour of it: tests/fuzz/run.sh oauth 3600
 #include <cstdint>
 #include <cstdlib>
 

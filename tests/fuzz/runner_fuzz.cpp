@@ -1,5 +1,5 @@
 // The host's side of a plugin in a process of its own, against a runner that says anything: a real proxy over real sockets, this fuzzer
-// at their other ends, a host below that keeps the rules and insists on them. An hour of it: tests/fuzz/runner.sh BUILD_DIR 3600
+// at their other ends, a host below that keeps the rules and insists on them. An hour of it: tests/fuzz/run.sh runner 3600
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -16,7 +16,6 @@
 #include "holdfast/ext/store.h"
 #include "holdfast/ext/transport.h"
 #include "holdfast/ext/ui.h"
-#include "kernel/plugins/detail/lane.hpp"
 #include "kernel/plugins/isolation/proxy.hpp"
 #include "runner_input.hpp"
 
@@ -26,23 +25,6 @@ using plugins::isolation::inline_bytes;
 using plugins::isolation::max_frame_bytes;
 using plugins::isolation::proxy;
 using plugins::isolation::unique_fd;
-
-// What only a real process, a file or the rest of the host would need.
-namespace holdfast {
-namespace plugins {
-void count_late_answer() noexcept {}
-std::optional<crash_report> parse_crash_trace(std::string_view) { return std::nullopt; }
-detail::host_thread::host_thread() = default;
-detail::host_thread::~host_thread() = default;
-json isolation::sandbox_wish::to_json() const { std::abort(); }
-}  // namespace plugins
-namespace supervise {
-const std::vector<std::string>& default_environment_names() { std::abort(); }
-std::vector<std::string> allowed_environment(const std::vector<std::string>&) { std::abort(); }
-std::string exit_reason::text() const { std::abort(); }
-void process_spawner::spawn(process_options, process_callbacks, unique_function<void(result<std::shared_ptr<process>>)>) { std::abort(); }
-}  // namespace supervise
-}  // namespace holdfast
 
 namespace {
 

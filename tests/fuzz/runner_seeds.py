@@ -1,4 +1,4 @@
-# runner_seeds.py TRAFFIC DIRECTORY   Writes what runners said (see TRAFFIC) as inputs of runner_fuzz: operations [code][length][payload].
+"""runner_seeds.py DIRECTORY   Writes what runners said (runner_traffic.txt) as inputs of runner_fuzz: operations [code][length][payload]."""
 import os
 import struct
 import sys
@@ -43,8 +43,8 @@ def read(line, number):
     return b""  # said before an input begins
 
 
-traffic, directory = sys.argv[1:]
-with open(traffic, encoding="ascii") as f:
+directory = sys.argv[1]
+with open(os.path.join(os.path.dirname(__file__), "runner_traffic.txt"), encoding="ascii") as f:
     runners = f.read().split("\n\n")[1:]
 for r, runner in enumerate(runners):
     made = [m for m in (read(line, n) for n, line in enumerate(runner.split("\n")) if line) if m]

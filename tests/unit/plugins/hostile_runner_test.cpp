@@ -1,4 +1,4 @@
-// A runner that breaks the rules on purpose: what tests/fuzz/runner.sh has found, one test each.
+// A runner that breaks the rules on purpose: what the fuzz target runner has found, one test each.
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
