@@ -27,6 +27,7 @@ struct client_machine::impl {
         std::uint64_t subject = 0;  ///< call_id, list_kind, probe id or watch_what
         steady_time sent{};
         std::optional<steady_time> deadline;  ///< calls keep theirs in call_state
+        std::string uri = {};                 ///< of resources/subscribe
     };
 
     struct asked {  ///< input the server wants
@@ -170,6 +171,7 @@ struct client_machine::impl {
     void set_log_level(std::string level, steady_time now, actions& out);
     void want_logs(const std::string& level, steady_time now, actions& out);
     void start_watching(steady_time now, actions& out);
+    void now_covered(const std::string& uri, actions& out);
     void on_updated(const json& params, steady_time now, actions& out);
     void on_log_message(const json& params, actions& out);
 

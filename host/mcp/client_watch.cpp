@@ -26,7 +26,8 @@ void client_machine::impl::start_watching(steady_time now, actions& out) {
     watch(std::move(options.watched), now, out);
     set_log_level(std::move(options.log_level), now, out);
     listen(now, out);
-    // Whatever changed before this connection stood was told to nobody.
+    // Whatever changed before this connection stood was told to nobody. A server that can be asked is waited for: now_covered.
+    if (bool_or(member(identity.capabilities, "resources"), "subscribe", false)) return;
     for (const auto& uri : watched) out.push_back(out::notice{"notifications/resources/updated", {{"uri", uri}}});
 }
 
@@ -68,9 +69,8 @@ void client_machine::impl::listen_ended(std::uint64_t rpc, bool again, steady_ti
 /// The first message of a subscription is its acknowledgement; one that starts with something else counts as acknowledged.
 void client_machine::impl::on_acknowledged(std::uint64_t rpc, const json& params, steady_time now, actions& out) {
     if (opening.rpc != rpc) return;
-    const std::uint64_t before = stands.rpc;
-    stands = std::exchange(opening, {});
-    if (before != 0) stop_waiting(before, "replaced by another subscription", out);
+    const listening before = std::exchange(stands, std::exchange(opening, {}));
+    if (before.rpc != 0) stop_waiting(before.rpc, "replaced by another subscription", out);
     const json& granted = member(params, "notifications");
     for (const auto& [what, asked] : stands.filter.items())
         if (granted.is_object() && !granted.contains(what)) out.push_back(out::log{false, "the server does not tell of " + what});
@@ -79,8 +79,19 @@ void client_machine::impl::on_acknowledged(std::uint64_t rpc, const json& params
         for (std::size_t k = 0; k < list_kinds; ++k) want_list(static_cast<list_kind>(k), now, out);
         forget_reads({});
         for (const auto& uri : watched) out.push_back(out::notice{"notifications/resources/updated", {{"uri", uri}}});
+    } else {
+        const json& old = member(before.filter, "resourceSubscriptions");
+        for (const json& uri : member(stands.filter, "resourceSubscriptions"))
+            if (std::find(old.begin(), old.end(), uri) == old.end()) now_covered(uri.get_ref<const std::string&>(), out);
     }
     listen(now, out);
+}
+
+/// Whoever wished for it was promised to be told from then on; what changed before the server answered was told to nobody.
+void client_machine::impl::now_covered(const std::string& uri, actions& out) {
+    if (!watched.count(uri)) return;  // no longer wanted
+    forget_reads(uri);
+    out.push_back(out::notice{"notifications/resources/updated", {{"uri", uri}}});
 }
 
 /// Whether a notification that needs a subscription came on one of ours. Legacy servers have none.
@@ -109,7 +120,8 @@ void client_machine::impl::follow_watched(steady_time now, actions& out) {
     if (identity.detected == era::modern) return listen(now, out);
     if (!bool_or(member(identity.capabilities, "resources"), "subscribe", false)) return;
     const auto ask = [&](std::uint64_t what, const char* method, const std::string& uri) {
-        send(purpose::watch, what, method, {{"uri", uri}}, {}, options.limits.handshake_timeout, now, out);
+        const auto rpc = send(purpose::watch, what, method, {{"uri", uri}}, {}, options.limits.handshake_timeout, now, out);
+        if (what == subscribing) pending[rpc].uri = uri;
     };
     for (auto it = subscribed.begin(); it != subscribed.end();) {
         if (watched.count(*it)) {

@@ -95,17 +95,20 @@ describe('the gateway for several', () => {
       assert.ok((await ask('prompts/list')).result.prompts.some((p) => p.name === 'demo__test_simple_prompt'));
       assert.ok((await ask('prompts/get', { name: 'demo__test_simple_prompt' })).result.messages.length > 0);
       assert.ok((await ask('resources/list')).result.resources.some((r) => r.uri === watched));
-      const before = (await ask('resources/read', { uri: watched })).result.contents[0].text;
+      const read = async () => (await ask('resources/read', { uri: watched })).result.contents[0].text;
+      const updates = () => c.messages.filter((m) => m.method === 'notifications/resources/updated' && m.params.uri === watched).length;
       if (newer) {
         c.start(modern('subscriptions/listen', { notifications: { resourceSubscriptions: [watched] } }));
         await c.told('notifications/subscriptions/acknowledged');
       } else {
         await ask('resources/subscribe', { uri: watched });
       }
-      const from = c.messages.length;
-      assert.ok((await operator.ask(modern('tools/call', { name: 'demo__test_trigger_resource_change', arguments: {} }))).result);
-      assert.equal((await c.told('notifications/resources/updated', from)).params.uri, watched);
-      assert.notEqual((await ask('resources/read', { uri: watched })).result.contents[0].text, before);
+      for (const n of [1, 2]) {  // once it is said that it may have changed before it was watched
+        const before = await read();
+        assert.ok((await operator.ask(modern('tools/call', { name: 'demo__test_trigger_resource_change', arguments: {} }))).result);
+        await until(`update ${n}`, () => updates() >= n);
+        assert.notEqual(await read(), before);
+      }
       c.close();
     }
   });

@@ -67,15 +67,46 @@ TEST(watching, what_is_wanted_from_the_start_is_asked_for_at_once_and_may_have_c
         o.watched = {"a:1"};
         o.log_level = "error";
         watching s(modern, o);
-        EXPECT_EQ(s.notices(), (watching::lines{R"(notifications/resources/updated {"uri":"a:1"})"}));
         if (modern) {
-            EXPECT_EQ(s.expect("subscriptions/listen")["params"]["notifications"], (json{{"resourceSubscriptions", {"a:1"}}}));
+            const json listen = s.expect("subscriptions/listen");
+            EXPECT_EQ(listen["params"]["notifications"], (json{{"resourceSubscriptions", {"a:1"}}}));
+            s.acknowledges(listen);
         } else {
-            s.expect("resources/subscribe");
+            const json subscribe = s.expect("resources/subscribe");
             EXPECT_EQ(s.expect("logging/setLevel")["params"], (json{{"level", "error"}}));
+            s.refuses(subscribe, -32002);
         }
+        EXPECT_EQ(s.notices(), (watching::lines{R"(notifications/resources/updated {"uri":"a:1"})"}));
         EXPECT_TRUE(s.sent.empty());
     }
+}
+TEST(watching, what_may_have_changed_before_the_server_agreed_is_told_when_it_has) {
+    const watching::lines second{R"(notifications/resources/updated {"uri":"a:2"})"};
+    watching modern(true);
+    modern.on(in::watch{{"a:1"}});
+    modern.acknowledges(modern.expect("subscriptions/listen"));
+    EXPECT_EQ(modern.notices(), (watching::lines{R"(notifications/resources/updated {"uri":"a:1"})"}));
+    modern.on(in::watch{{"a:1", "a:2"}});
+    EXPECT_TRUE(modern.notices().empty());
+    modern.acknowledges(modern.expect("subscriptions/listen"));
+    EXPECT_EQ(modern.notices(), second) << "of the first it was told all along";
+
+    watching legacy(false);
+    legacy.on(in::watch{{"a:1", "a:2"}});
+    EXPECT_TRUE(legacy.notices().empty());
+    const json first = legacy.expect("resources/subscribe");
+    legacy.replies(legacy.expect("resources/subscribe"), json::object());
+    EXPECT_EQ(legacy.notices(), second);
+    legacy.on(in::watch{{"a:2"}});
+    legacy.expect("resources/unsubscribe");
+    legacy.replies(first, json::object());
+    EXPECT_TRUE(legacy.notices().empty()) << "nobody wants it any more";
+}
+TEST(watching, a_server_that_cannot_be_asked_may_have_changed_everything_while_it_was_away) {
+    client_options o;
+    o.watched = {"a:1"};
+    watching s(true, o, {{"resources", json::object()}});
+    EXPECT_EQ(s.notices(), (watching::lines{R"(notifications/resources/updated {"uri":"a:1"})"}));
 }
 TEST(watching, a_wish_before_the_server_is_ready_is_kept) {
     script s;
@@ -107,8 +138,8 @@ TEST(watching, another_filter_opens_another_subscription_and_the_first_ends_when
     const json third = s.expect("subscriptions/listen");
     s.on_listen(first, "notifications/tools/list_changed");  // crossed the cancellation
     EXPECT_EQ(s.machine.counters().misplaced, 0u);
-    s.on_listen(third, "notifications/resources/updated", {{"uri", "a:2"}});  // without an acknowledgement
-    EXPECT_EQ(s.notices(), (watching::lines{R"(notifications/resources/updated {"uri":"a:2"})"}));
+    s.on_listen(third, "notifications/resources/updated", {{"uri", "a:1"}});  // without an acknowledgement
+    EXPECT_EQ(s.notices(), (watching::lines{R"(notifications/resources/updated {"uri":"a:2"})", R"(notifications/resources/updated {"uri":"a:1"})"}));
     EXPECT_EQ(s.expect("notifications/cancelled")["params"]["requestId"], second["id"]);
     s.on_listen(second, "notifications/resources/updated", {{"uri", "a:9"}});
     EXPECT_TRUE(s.notices().empty());
