@@ -27,7 +27,7 @@ const below = (n) => Math.floor(random() * n);
 const pick = (list) => list[below(list.length)];
 const quantile = (list, q) => (list.length === 0 ? 0 : [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(q * list.length))]);
 const ms = (x) => `${x.toFixed(2)} ms`;
-const rss = (pid) => Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'latin1'))[1]);
+const memory = (pid, which) => Number(new RegExp(`${which}:\\s+(\\d+)`).exec(fs.readFileSync(`/proc/${pid}/status`, 'latin1'))[1]);
 const threads = (pid) => fs.readdirSync(`/proc/${pid}/task`).length;
 const kill = (pid, signal) => {
   try {
@@ -205,7 +205,7 @@ async function restarts() {
     await until('the server', allHealthy(host, 1, 3));
     const look = async () => {
       await until('no zombie', () => zombiesOf(host.pid).length === 0);
-      return { fds: fdCount(host.pid), threads: threads(host.pid), rss: rss(host.pid) };
+      return { fds: fdCount(host.pid), threads: threads(host.pid), rss: memory(host.pid, 'VmRSS'), own: memory(host.pid, 'RssAnon') };
     };
     const begin = performance.now();
     let before = null;
@@ -222,6 +222,7 @@ async function restarts() {
         assert.ok(Date.now() < late, `restart ${i}: ${JSON.stringify(row)}`);
       }
       if (i === warm) before = await look();
+      if (times >= 10000 && i % 1000 === 0) say(`${i}: ${JSON.stringify(await look())}`);
     }
     const after = await look();
     const growth = ((after.rss - before.rss) / before.rss) * 100;
