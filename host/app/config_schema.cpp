@@ -193,8 +193,10 @@ constexpr const char* schema_text = R"json({
         "disabled": {"type": "boolean"},
         "internal": {"type": "boolean"},
         "restart_policy": {
-          "anyOf": [{"enum": ["permanent", "transient", "temporary"]}, {"type": "object", "additionalProperties": false, "properties": {
-            "exit": {"$ref": "#/$defs/restarts"}, "crash": {"$ref": "#/$defs/restarts"}, "hang": {"$ref": "#/$defs/restarts"}, "health": {"$ref": "#/$defs/restarts"}}}],
+          "type": ["string", "object"], "additionalProperties": false,
+          "properties": {
+            "exit": {"$ref": "#/$defs/restarts"}, "crash": {"$ref": "#/$defs/restarts"}, "hang": {"$ref": "#/$defs/restarts"}, "health": {"$ref": "#/$defs/restarts"}
+          },
           "description": "permanent: always recovered; transient: not after it ended by itself with status 0; temporary: never. Default: transient for programs started here, permanent for others and internal ones. An object says it for each way of being lost: exit, crash, hang, health"
         },
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
@@ -254,7 +256,7 @@ constexpr const char* schema_text = R"json({
       "lifetime_s": {"type": "number", "minimum": 1, "maximum": 604800, "default": 1800}
     }
   },
-  "restarts": {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 1000000}], "description": "true: always; false: never; a number: so often, until it was healthy for breaker.reset_after_s or a person starts it"},
+  "restarts": {"type": ["boolean", "integer"], "minimum": 0, "maximum": 1000000, "description": "true: always; false: never; a number: so often, until it was healthy for breaker.reset_after_s or a person starts it"},
   "health_request": {"type": "object", "additionalProperties": false, "properties": {
     "tool": {"type": "string", "minLength": 1},
     "arguments": {"type": "object"},

@@ -33,6 +33,8 @@ const faults = {
   'duplicate plugin ids': { text: '{ "plugins": { "a": { "use": "llm-demo" },\n "a": { "use": "llm-demo" } } }', at: '\n |"a"', pointer: '/plugins/a', message: /duplicate/ },
   'a plugin that does not exist': { text: pretty({ plugins: { x: { use: 'llm-dmo' } } }), at: '"use": |"llm-dmo"', pointer: '/plugins/x/use', message: /did you mean 'llm-demo'/ },
   'a missing plugin file': { text: pretty({ plugins: { x: { use: './none.so' } } }), at: '"use": |"./none', pointer: '/plugins/x/use', message: /none\.so/ },
+  'a pool of a model that is not there': { text: pretty({ llm: { pools: { '*': {}, dem: {} } }, plugins: { demo: { use: 'llm-demo' } } }), at: '"dem": |{', pointer: '/llm/pools/dem', message: /did you mean 'demo'/ },
+  'a kind of failure that there is not': { text: pretty({ mcpServers: { a: { command: 'sh', restart_policy: { crsh: 1 } } } }), at: '|"crsh"', pointer: '/mcpServers/a/restart_policy/crsh', message: /did you mean 'crash'/ },
   'a default model that is not there': { text: pretty({ llm: { default: 'dem' }, plugins: { demo: { use: 'llm-demo' } } }), at: '"default": |"dem"', pointer: '/llm/default', message: /did you mean 'demo'/ },
   'a breaker that is none': { text: pretty({ breaker: { use: 'breaker-consecutiv' } }), at: '"use": |"breaker', pointer: '/breaker/use', message: /did you mean 'breaker-consecutive'/ },
   'an intensity that can never trip': { text: pretty({ plugins: { d: { use: 'llm-demo', supervision: { max_restarts: 100, window_s: 1 } } } }), at: '"supervision": |{', pointer: '/plugins/d/supervision', message: /can never be exceeded/ },
