@@ -11,6 +11,7 @@ constexpr std::string_view first_without_batches = "2025-06-18";
 constexpr std::string_view first_with_url_mode = "2025-11-25";
 constexpr const char* default_log_level = "info";          // until logging/setLevel
 constexpr int legacy_resource_not_found = -32002;
+constexpr std::size_t max_shown_id = 40;                   // of a client's event id, said back
 
 dialect words_for(const json& initialize_params) {
     const std::string asked = string_or(initialize_params, "protocolVersion");
@@ -169,7 +170,8 @@ void legacy_session::forget(std::map<call_ref, running>::iterator it, steady_tim
 
 void legacy_session::listen(stream_id on, const std::string& last_event, steady_time now, actions& out) {
     last_use_ = now;
-    streams_.attach(on, last_event, now, out);
+    if (!streams_.attach(on, last_event, now, out))
+        return plain(on, 400, error_message(nullptr, {rpc_code::invalid_request, "the stream of event " + last_event.substr(0, max_shown_id) + " has ended; there is nothing more to come on it", {}}), out);
     if (!streams_.attached(stream_board::standalone)) return;
     for (std::size_t k = 0; k < list_kinds; ++k)
         if (std::exchange(changed_[k], false)) tell_changed(static_cast<list_kind>(k), now, out);

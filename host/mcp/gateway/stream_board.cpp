@@ -75,7 +75,10 @@ void stream_board::skip(number n, steady_time now, actions& out) {
     auto it = streams_.find(n);
     if (it == streams_.end()) return;
     open_events(n, it->second, out);
-    if (--it->second.answers == 0) finish(n, now, out);
+    if (--it->second.answers > 0) return;
+    finish(n, now, out);
+    // A client that finds its stream at an end without an answer comes back, again and again, for as long as it is there.
+    if (it = streams_.find(n); it != streams_.end() && it->second.single) drop(it);
 }
 
 void stream_board::finish(number n, steady_time now, actions& out) {
@@ -88,14 +91,16 @@ void stream_board::finish(number n, steady_time now, actions& out) {
     if (s.kept.empty()) drop(it);
 }
 
-void stream_board::attach(stream_id on, const std::string& last_event, steady_time now, actions& out) {
+bool stream_board::attach(stream_id on, const std::string& last_event, steady_time now, actions& out) {
     number n = standalone;
     std::uint64_t seen = 0;
     if (const auto dash = last_event.find('-'); dash != std::string::npos) {
         const char* text = last_event.data();
         const bool fits = std::from_chars(text, text + dash, n).ptr == text + dash &&
                           std::from_chars(text + dash + 1, text + last_event.size(), seen).ptr == text + last_event.size();
-        if (!fits || !streams_.count(n)) n = standalone, seen = 0;
+        if (!fits) n = standalone, seen = 0;
+        // In no case the standalone one instead: it has a reader, who would be cut off and hear everything again when it came back.
+        if (n != standalone && !streams_.count(n)) return false;
     }
     const bool resumed = n != standalone || seen > 0;
     stream& s = streams_[n];
@@ -107,10 +112,11 @@ void stream_board::attach(stream_id on, const std::string& last_event, steady_ti
     if (!resumed && primed_ && resumable_) out.push_back(act::emit{on, event_id(n, s.next - 1), {}});
     for (const event& e : s.kept)
         if (e.seq > seen) out.push_back(act::emit{on, event_id(n, e.seq), e.text});
-    if (!s.done) return;
+    if (!s.done) return true;
     out.push_back(act::end{on});
     s.on.reset();
     s.left = now;
+    return true;
 }
 
 void stream_board::gone(stream_id on, steady_time now) {

@@ -18,14 +18,15 @@ class stream_board {
 
     /// A POST with requests. Refused (0) beyond max_streams.
     number open_post(stream_id on, std::size_t answers);
-    /// A GET: without a last event the standalone stream, else the one of that event, with what came after it.
-    void attach(stream_id on, const std::string& last_event, steady_time now, actions& out);
+    /// A GET: without a last event the standalone stream, else the one of that event, with what came after it. false, and nothing
+    /// has happened: there is no such stream any more.
+    [[nodiscard]] bool attach(stream_id on, const std::string& last_event, steady_time now, actions& out);
     void gone(stream_id on, steady_time now);
     /// A message that is not the last one: makes an event stream of it.
     void send(number n, std::string text, steady_time now, actions& out);
     /// The answer to one of its requests; the last one ends the stream.
     void answer(number n, std::string text, steady_time now, actions& out);
-    /// A request that gets no answer (it was cancelled).
+    /// A request that gets no answer (it was cancelled). Nobody will come back for its stream.
     void skip(number n, steady_time now, actions& out);
     /// Opens the event stream of a request that has none yet.
     void ensure_open(number n, steady_time now, actions& out);

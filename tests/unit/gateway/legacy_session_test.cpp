@@ -122,6 +122,19 @@ TEST(legacy_session, a_cancelled_request_gets_no_answer_and_its_questions_are_wi
     s.on(up::done{1, fail(errc::cancelled, "x"), {}});
     EXPECT_TRUE(s.out.empty());
 }
+TEST(legacy_session, nobody_comes_back_for_the_stream_of_a_cancelled_request) {
+    scene s;
+    const auto standalone = s.listen();
+    s.call(7, {{"progressToken", 3}});
+    s.on(up::progress{1, {{"progress", 1}}});
+    s.post({{"jsonrpc", "2.0"}, {"method", "notifications/cancelled"}, {"params", {{"requestId", 7}}}});
+    const auto back = s.listen("1-1");  // as the TypeScript SDKs do
+    EXPECT_EQ(s.status(), 400);
+    EXPECT_TRUE(sent(s.out, back).contains("error"));
+    s.out.clear();
+    s.session.changed(list_kind::tools, s.now, s.out);
+    EXPECT_EQ(sent(s.out, standalone)["method"], "notifications/tools/list_changed") << "whoever listens still does";
+}
 TEST(legacy_session, a_cut_stream_is_resumed_where_it_was_left) {
     scene s;
     const auto on = s.call(7, {{"progressToken", 3}});

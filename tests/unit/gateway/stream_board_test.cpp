@@ -36,12 +36,12 @@ RC_GTEST_PROP(stream_board, resuming_neither_loses_nor_repeats, ()) {
     for (const int step : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 3))) {
         if (step == 0) b.send(n, std::to_string(sent++), start, out);
         if (step == 1 && attached) b.gone(here, start), attached = false;
-        if (step == 2 && !attached) here = next++, b.attach(here, last, start, out), attached = true;
+        if (step == 2 && !attached) here = next++, attached = b.attach(here, last, start, out);
         read();
     }
     b.answer(n, std::to_string(sent++), start, out);
     read();
-    if (!ended) here = next++, b.attach(here, last, start, out), read();
+    if (!ended) here = next++, RC_ASSERT(b.attach(here, last, start, out)), read();
     RC_ASSERT(ended);
     RC_ASSERT(seen.size() == static_cast<std::size_t>(sent));
     for (int i = 0; i < sent; ++i) RC_ASSERT(seen[static_cast<std::size_t>(i)] == i);
@@ -80,17 +80,33 @@ TEST(stream_board, finished_streams_are_forgotten_after_a_while) {
 TEST(stream_board, a_second_listener_takes_the_place_of_the_first) {
     stream_board b({}, true, true);
     actions out;
-    b.attach(1, "", start, out);
+    ASSERT_TRUE(b.attach(1, "", start, out));
     out.clear();
-    b.attach(2, "", start, out);
+    ASSERT_TRUE(b.attach(2, "", start, out));
     EXPECT_EQ(all<act::end>(out).at(0).on, 1u);
     EXPECT_EQ(all<act::head>(out).at(0).on, 2u);
 }
-TEST(stream_board, an_event_id_of_nobody_gets_the_standalone_stream) {
-    for (const char* id : {"99-1", "x-1", "1-", "-", "1-x", "18446744073709551616-1"}) {
+TEST(stream_board, a_stream_that_is_no_more_is_not_replaced_by_the_one_somebody_else_reads) {
+    stream_board b({}, true, true);
+    actions out;
+    ASSERT_TRUE(b.attach(1, "", start, out));
+    b.send(stream_board::standalone, "news", start, out);
+    const auto n = b.open_post(2, 1);
+    b.send(n, "progress", start, out);
+    b.skip(n, start, out);
+    EXPECT_EQ(all<act::end>(out).at(0).on, 2u);
+    out.clear();
+    for (const auto& id : {std::to_string(n) + "-1", std::string("99-1"), std::string("1-")}) EXPECT_FALSE(b.attach(3, id, start, out)) << id;
+    EXPECT_TRUE(out.empty());
+    b.send(stream_board::standalone, "more", start, out);
+    EXPECT_EQ(all<act::emit>(out).at(0).on, 1u);
+    EXPECT_EQ(b.bytes(), 8u) << "the progress is forgotten";
+}
+TEST(stream_board, an_event_id_that_is_none_gets_the_standalone_stream) {
+    for (const char* id : {"x-1", "-", "1-x", "18446744073709551616-1"}) {
         stream_board b({}, true, true);
         actions out;
-        b.attach(1, id, start, out);
+        EXPECT_TRUE(b.attach(1, id, start, out));
         EXPECT_TRUE(b.attached(stream_board::standalone)) << id;
     }
 }
