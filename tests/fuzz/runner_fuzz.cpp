@@ -260,7 +260,10 @@ class session {
     void settle() {
         for (; unanswered_ > 0 && !services_broken_; --unanswered_) {
             pollfd p{lines_[services].mine.get(), POLLIN, 0};
-            insist(poll(&p, 1, reply_patience_ms) == 1, "a request was not answered");
+            int ready;
+            do ready = poll(&p, 1, reply_patience_ms);
+            while (ready < 0 && errno == EINTR);  // libFuzzer's own alarm, every few seconds
+            insist(ready == 1, "a request was not answered");
             plugins::isolation::frame f;
             unique_fd with;
             if (receive(p.fd, f, MSG_DONTWAIT, &with) != plugins::isolation::received::one) break;
