@@ -39,15 +39,26 @@ if(HOLDFAST_SANITIZE)
       $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:$<TARGET_OBJECTS:holdfast_sanitizer_options>>)
 endif()
 
-# One precompiled header for everything in host/ and plugins/: the standard headers and nlohmann/json. It belongs to the top
-# directory: its place is part of every command line, and must not depend on what else is configured.
+# One precompiled header for everything in host/ and plugins/: the standard headers and nlohmann/json; and one for the tests. They
+# belong to the top directory: their place is part of every command line, and must not depend on what else is configured.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch_anchor.cpp CONTENT "")
-add_library(holdfast_pch OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cpp)
-target_link_libraries(holdfast_pch PRIVATE holdfast_build)
-target_precompile_headers(holdfast_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.hpp)
+function(holdfast_pch name header)
+  add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/pch_anchor.cpp)
+  target_link_libraries(${name} PRIVATE ${ARGN})
+  target_precompile_headers(${name} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/${header})
+endfunction()
+holdfast_pch(holdfast_pch pch.hpp holdfast_build)
 function(holdfast_use_pch target)
   target_precompile_headers(${target} REUSE_FROM holdfast_pch)
 endfunction()
+if(HOLDFAST_TESTS)
+  # A test's own text is compiled far more often than run: nothing is gained by optimising it. What it tests is optimised.
+  find_package(GTest REQUIRED)
+  add_library(holdfast_test_build INTERFACE)
+  target_link_libraries(holdfast_test_build INTERFACE holdfast_build GTest::gtest GTest::gtest_main)
+  target_compile_options(holdfast_test_build INTERFACE $<$<CONFIG:RelWithDebInfo>:-O0>)
+  holdfast_pch(holdfast_test_pch pch_test.hpp holdfast_test_build)
+endif()
 
 # holdfast_box(name SOURCES … LINK …): one box of the architecture as a static library. Its LINK list is its arrows.
 function(holdfast_box name)

@@ -53,6 +53,7 @@ HOLDFAST_PLUGIN(holdfast::ui_http::ui_http_plugin, R"json({
       "allowed_hosts": {"type": "array", "items": {"type": "string"}, "description": "host names this server is reached by, e.g. through a proxy"},
       "max_connections": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 1000},
       "message_rate": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 10, "description": "WebSocket messages a second of one user, all tabs together; four times as many at once"},
+      "ping_s": {"type": "integer", "minimum": 2, "maximum": 3600, "default": 60, "description": "WebSocket clients that are silent for half of it are pinged, and cut off when they are silent for all of it or read nothing"},
       "mcp": {"type": "object", "additionalProperties": false, "description": "the MCP endpoint (Streamable HTTP, every protocol version)", "properties": {
         "enabled": {"type": "boolean", "default": true},
         "path": {"type": "string", "default": "/mcp"},

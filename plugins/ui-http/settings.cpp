@@ -55,6 +55,7 @@ settings read_settings(std::string_view json_text) {
     };
     s.max_connections = static_cast<std::size_t>(number("max_connections", 1000, 1, 100'000));
     s.message_rate = static_cast<int>(number("message_rate", 10, 1, 100'000));
+    s.ping = std::chrono::seconds(number("ping_s", 60, 2, 3600));
     s.threads = static_cast<int>(number("threads", 2, 1, 16));
     const json& mcp = member(*parsed, "mcp");
     if (const json& enabled = member(mcp, "enabled"); enabled.is_boolean()) s.mcp.enabled = enabled.get<bool>();

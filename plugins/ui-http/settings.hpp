@@ -1,5 +1,6 @@
 #pragma once
 // What the configuration says about this instance, checked.
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@ struct settings {
     std::size_t max_connections = 1000;
     int threads = 2;
     int message_rate = 10;                     ///< WebSocket messages a second of one user, all tabs together; four times that at once
+    std::chrono::seconds ping{60};             ///< WebSocket clients silent for half of it are pinged, for all of it cut off
 
     mcp_settings mcp;
 

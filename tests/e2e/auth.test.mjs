@@ -35,7 +35,9 @@ function raw(port, bytes, ms = 20000) {
 describe('the door', () => {
   let host, port, auth;
   before(async () => {
-    host = await Host.start(configuration());
+    const config = configuration();
+    config.plugins.web.settings.ping_s = 6;  // how soon one that reads nothing is cut off
+    host = await Host.start(config);
     port = Number(new URL(host.url).port);
     auth = { Authorization: `Bearer ${host.token}` };
   });

@@ -1,0 +1,5 @@
+#pragma once
+// For tests: what every other file has, and GoogleTest.
+#include "pch.hpp"
+
+#include <gtest/gtest.h>
