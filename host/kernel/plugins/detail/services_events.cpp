@@ -116,6 +116,7 @@ struct services::api_call {
     bool in_chunk = false;             // a piece is with the plugin: the completion waits for it
     std::optional<result<json>> waiting;
     std::function<void()> cancel;      // of a call that streams; until it is over
+    bool answered = false;             // the method has ended: there is nothing to cancel
 };
 
 result<void> services::api_submit(const hf_call& from_plugin) {
@@ -149,6 +150,7 @@ result<void> services::api_submit(const hf_call& from_plugin) {
         {
             std::lock_guard lock(c->mutex);
             unneeded.swap(c->cancel);
+            c->answered = true;
         }
         self->api_complete(c, std::move(r));
     };
@@ -161,12 +163,13 @@ result<void> services::api_submit(const hf_call& from_plugin) {
     if (!cancel) return {};
     {
         std::lock_guard lock(c->mutex);
+        if (c->answered) return {};
         if (!c->over) {
             c->cancel = std::move(cancel);
             return {};
         }
     }
-    cancel();  // it ended, or was cancelled, before this was known
+    cancel();  // it was cancelled before this was known
     return {};
 }
 
