@@ -30,6 +30,7 @@ constexpr const char* settings = R"({"listen":"127.0.0.1:0","allowed_origins":["
 constexpr std::size_t params_around = 2;  ///< objects in which the host gets a client's message
 constexpr auto patience = 9s;             ///< a machine may be busy
 constexpr int a_moment_ms = 1;
+constexpr int max_moments = 8;            ///< of one input: the fuzzer likes 0xFF
 
 /// The host: looks at every call and answers it as it was told to.
 class host {
@@ -207,6 +208,7 @@ class client {
     void send(std::string_view piece) {
         while (!piece.empty()) {
             const auto n = ::send(fd_, piece.data(), piece.size(), MSG_NOSIGNAL);
+            if (n < 0 && errno == EINTR) continue;
             if (n <= 0) return;  // refused already
             piece.remove_prefix(static_cast<std::size_t>(n));
         }
@@ -226,7 +228,9 @@ class client {
   private:
     ssize_t receive(int flags) {
         char piece[4096];
-        const auto n = ::recv(fd_, piece, sizeof piece, flags);
+        ssize_t n = 0;
+        do n = ::recv(fd_, piece, sizeof piece, flags);
+        while (n < 0 && errno == EINTR);  // libFuzzer's own alarm, every few seconds
         if (n > 0) heard_.append(piece, static_cast<std::size_t>(n));
         must(n >= 0 || flags || errno == ECONNRESET, "a client that said everything is neither answered nor let go");
         reset_ |= n < 0 && errno == ECONNRESET;
@@ -247,12 +251,12 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     std::erase(sent, '\xFF');
     s.its_host().begin(data[0], sent);
     client c(s.port());
-    for (;;) {
+    for (int moments = 0;;) {
         const auto end = rest.find('\xFF');
         c.send(rest.substr(0, end));
         if (end == rest.npos) break;
         rest.remove_prefix(end + 1);
-        c.wait_a_moment();
+        if (end > 0 && ++moments <= max_moments) c.wait_a_moment();
     }
     c.finish();
     s.its_host().wait_until_idle();
