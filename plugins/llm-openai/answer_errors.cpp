@@ -131,6 +131,7 @@ sdk::status status_of_result(const net::result& r, const settings&) {
     out.peer_status = r.status;
     switch (r.what) {
         case net::outcome::ok: return {};
+        case net::outcome::forbidden:
         case net::outcome::invalid: out.code = HF_E_INVALID; break;
         case net::outcome::timed_out:
         case net::outcome::idle: out.code = HF_E_TIMEOUT; out.retryable = true; break;

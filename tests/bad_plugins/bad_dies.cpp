@@ -25,7 +25,7 @@ namespace {
 [[gnu::noinline]] int recurse(volatile char* above) {
     volatile char here[4096];
     here[0] = above ? above[0] : 1;
-    return recurse(here) + here[0];
+    return here[0] == 0 ? 0 : recurse(here) + here[0];
 }
 
 [[gnu::noinline]] void die_here(const std::string& how) {
@@ -35,7 +35,7 @@ namespace {
     if (how == "exit") std::exit(3);
     if (how == "_exit") _exit(0);
     if (how == "loop")
-        for (volatile unsigned i = 0;; i = i + 1) {
+        for (volatile int forever = 1; forever == 1;) {
         }
     if (how == "memory")
         for (std::vector<char*> all;;) {

@@ -66,8 +66,9 @@ void on_unexpected_exit(int status, void*) {
 
 /// Only functions that a signal handler may call; backtrace() was warmed up, so that it allocates nothing any more.
 void on_crash(int sig, siginfo_t* info, void*) {
-    static volatile sig_atomic_t entered = 0;
-    if (entered++ != 0) {  // another thread crashes at the same moment, or we did
+    static std::atomic<bool> entered{false};
+    static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler may use no other
+    if (entered.exchange(true)) {  // another thread crashes at the same moment, or we did
         for (;;) pause();
     }
     say("\n");
