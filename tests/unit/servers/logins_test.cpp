@@ -89,6 +89,7 @@ TEST_F(server_logins, give_the_address_and_then_the_end) {
     EXPECT_EQ((**ask(&L::wait))->at("name"), "srv") << "who asks late is told, too";
     ask(&L::begin);
     EXPECT_EQ(transport.all.size(), 2u);
+    transport.end();
 }
 
 TEST_F(server_logins, say_why_they_failed) {
