@@ -27,6 +27,7 @@ bool good(int status) { return status >= 200 && status < 300; }
 }  // namespace
 
 void chat_job::begin() {
+    if (over_) return;  // its cancellation was posted first
     if (call_.cancelled()) return cancel();
     const auto m = request_.find("model");
     model_ = m != request_.end() && m->is_string() ? m->get<std::string>() : std::string();

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "llm-openai/answer_errors.hpp"
+#include "llm-openai/chat.hpp"
 #include "llm-openai/chat_stream.hpp"
 
 namespace holdfast::llm_openai {
@@ -174,6 +175,23 @@ TEST(openai_stream, takes_a_whole_answer_too) {
     ASSERT_TRUE(a.status.ok()) << a.status.message;
     EXPECT_EQ(uses(a).size(), 2u);
     EXPECT_EQ(heard().whole(json::object()).end().status.code, HF_E_PROTOCOL);
+}
+
+TEST(openai_chat, cancelled_before_it_began_ends_once) {
+    std::vector<std::int32_t> ends;
+    hf_call raw{};
+    raw.size = sizeof raw;
+    raw.ctx = &ends;
+    raw.on_done = [](void* ctx, std::uint64_t, const hf_error* err, hf_bytes) { static_cast<std::vector<std::int32_t>*>(ctx)->push_back(err ? err->code : HF_OK); };
+    const settings s = some_settings();
+    const sdk::log quiet(nullptr, nullptr);
+    net::http_client client;
+    models offers(client, s);
+    const auto job = std::make_shared<chat_job>(chat_job::surroundings{client, offers, s, quiet},
+                                                sdk::call(std::make_shared<sdk::detail::call_state>(raw)), json::object(), nullptr);
+    job->cancel();  // posted by another thread before the one that submits has posted begin()
+    job->begin();
+    EXPECT_EQ(ends, std::vector<std::int32_t>{HF_E_CANCELLED});
 }
 
 TEST(openai_request, maps_every_kind_of_part) {

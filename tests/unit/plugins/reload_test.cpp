@@ -258,7 +258,16 @@ TEST_F(reload, a_hundred_times_under_load_without_a_failed_call) {
     std::atomic<int> ok{0};
     std::mutex first_mutex;
     std::string first;
-    std::vector<std::thread> load;
+    struct callers : std::vector<std::thread> {
+        std::atomic<bool>& over;
+        explicit callers(std::atomic<bool>& o) : over(o) {}
+        ~callers() { join(); }
+        void join() {
+            over = true;
+            for (auto& t : *this) t.join();
+            clear();
+        }
+    } load(over);
     for (int t = 0; t < 4; ++t)
         load.emplace_back([&] {
             auto port = make_call_port(set->resolve<hf_llm>("v", HF_EXT_LLM), rt, "v");
@@ -284,8 +293,7 @@ TEST_F(reload, a_hundred_times_under_load_without_a_failed_call) {
         }
         ASSERT_TRUE(r) << r.error().message;
     }
-    over = true;
-    for (auto& t : load) t.join();
+    load.join();
     EXPECT_EQ(first, "");
     EXPECT_GT(ok, times);
     EXPECT_EQ(set->info("v")->replaced, static_cast<std::uint32_t>(times));

@@ -14,6 +14,15 @@ void set_entry::reload_on(any_reload_event e) {
     think();
 }
 
+void set_entry::reload_on(std::uint64_t new_serial, any_reload_event e) {
+    {
+        std::lock_guard lock(mutex);
+        if (new_serial != next.serial) return;
+        reload_events.push_back(std::move(e));
+    }
+    think();
+}
+
 void set_entry::think() {
     {
         std::lock_guard lock(mutex);
@@ -157,8 +166,8 @@ void set_entry::perform(reload_action::watch&) {
     auto s = set.lock();
     if (!s) return;
     std::lock_guard lock(mutex);
-    next.probation = s->options.rt->after(spec.probation, [weak = weak_from_this()] {
-        if (auto me = weak.lock()) me->reload_on(reload_event::probation_over{});
+    next.probation = s->options.rt->after(spec.probation, [weak = weak_from_this(), of = next.serial] {
+        if (auto me = weak.lock()) me->reload_on(of, reload_event::probation_over{});
     });
 }
 
@@ -204,28 +213,28 @@ void set_entry::perform(reload_action::restore& a) {
 }
 
 bool set_entry::ended_while_replacing(std::uint64_t from, const instance_action::finished& how) {
-    enum class as { nothing, new_one, old_one, restored } what = as::nothing;
-    bool done_with = false;  // supervision has nothing to do about it
+    const std::string why = how.why.empty() ? "it was stopped" : how.why;
+    bool done_with = true;  // supervision has nothing to do about it
     {
-        std::lock_guard lock(mutex);
+        std::lock_guard lock(mutex);  // held until the end is noted: the next replacement would take it for one of its own
         const auto phase = reload.phase();
         if (phase == reload_phase::idle) return from != serial;
         if (from == next.old_serial) {
-            what = as::old_one;
             done_with = from != serial || reload.switching();
+            if (phase == reload_phase::probation && from != serial) return true;  // retired, and gone
+            reload_events.push_back(reload_event::old_ended{why});
         } else if (from == next.serial) {
-            what = phase == reload_phase::restoring ? as::restored : as::new_one;
             // In service and stopped on request: nothing has failed.
             if (phase == reload_phase::probation && how.asked) return false;
-            done_with = phase != reload_phase::restoring;
-        } else {
-            return true;
+            if (phase == reload_phase::restoring) {
+                done_with = false;
+                reload_events.push_back(reload_event::restore_failed{why});
+            } else {
+                reload_events.push_back(reload_event::new_ended{why});
+            }
         }
     }
-    const std::string why = how.why.empty() ? "it was stopped" : how.why;
-    if (what == as::new_one) reload_on(reload_event::new_ended{why});
-    if (what == as::old_one) reload_on(reload_event::old_ended{why});
-    if (what == as::restored) reload_on(reload_event::restore_failed{why});
+    think();
     return done_with;
 }
 

@@ -34,8 +34,8 @@ void set_entry::moved(std::uint64_t from, instance_phase to, const std::string& 
     if (to == instance_phase::active) sockets->settle(from);
     move_to(to, reason);
     if (to == instance_phase::active) answer(snapshot());
-    if (replaces && restores) reload_on(reload_event::restored{});
-    else if (replaces) reload_on(reload_event::new_active{});
+    if (replaces && restores) reload_on(from, reload_event::restored{});
+    else if (replaces) reload_on(from, reload_event::new_active{});
 }
 
 void set_entry::move_to(instance_phase to, const std::string& reason) {
@@ -109,13 +109,7 @@ void set_entry::published(std::uint64_t from, const std::shared_ptr<detail::live
     for (const auto& b : i->interfaces) s->gate(info.id, b->ext)->current.store(&b->at, std::memory_order_release);
 }
 
-void set_entry::held(std::uint64_t from) {
-    {
-        std::lock_guard lock(mutex);
-        if (from != next.serial) return;
-    }
-    reload_on(reload_event::held{});
-}
+void set_entry::held(std::uint64_t from) { reload_on(from, reload_event::held{}); }
 
 void set_entry::withdrawn(detail::live_instance& i) {
     std::shared_ptr<detail::live_instance> gone;  // both released outside the lock

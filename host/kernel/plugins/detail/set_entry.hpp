@@ -74,6 +74,7 @@ struct set_entry final : detail::instance_owner, std::enable_shared_from_this<se
     bool ended_while_replacing(std::uint64_t from, const instance_action::finished& how);
     void adopt(std::uint64_t from);  // [mutex held] the new one serves
     void reload_on(any_reload_event e);
+    void reload_on(std::uint64_t new_serial, any_reload_event e);  // late news, of a replacement before the one under way, is ignored
     void think();  // one event at a time and in order, without a lock held
     void perform(reload_action::make_new&);
     void perform(reload_action::retire_old&);
