@@ -85,7 +85,7 @@ class mcp_gateway : public std::enable_shared_from_this<mcp_gateway> {
     void refresh_soon();
     void review_pins(const servers::catalogue& now);
     void load_pins(std::string after);
-    void store_pins(const std::set<std::string>& servers);
+    void store_pins(const std::set<std::string>& servers, bool again = false);  // until the store takes them
     void on_notice(const std::string& server, const std::string& method, const json& params);
     void tell_changed(role r, mcp::gateway::list_kind kind);
     void tell_collisions(const mcp::gateway::offer& now);  ///< under building_
@@ -111,6 +111,7 @@ class mcp_gateway : public std::enable_shared_from_this<mcp_gateway> {
     std::map<std::string, std::set<std::string>> watched_;                    ///< by server: what it was last told
     mcp::gateway::pin_table pins_;
     bool pins_known_ = false;
+    std::set<std::string> unstored_;                                          ///< servers whose pins the store has refused
     std::set<std::string> told_collisions_;  ///< Owner: building_
     bool ticking_ = false;
 };

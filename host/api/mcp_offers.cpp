@@ -199,7 +199,7 @@ void mcp_gateway::review_pins(const servers::catalogue& now) {
     store_pins(r.changed);
 }
 
-void mcp_gateway::store_pins(const std::set<std::string>& servers) {
+void mcp_gateway::store_pins(const std::set<std::string>& servers, bool again) {
     if (!options_.store) return;
     for (const auto& server : servers) {
         json row;
@@ -207,8 +207,24 @@ void mcp_gateway::store_pins(const std::set<std::string>& servers) {
             std::lock_guard lock(mutex_);
             row = pins_.row(server);
         }
-        options_.store("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, [weak = weak_from_this(), server](result<json> r) {
-            if (auto self = weak.lock(); self && !r) self->say(servers::log_level::error, "the pinned definitions of '" + server + "' are not stored: " + r.error().message);
+        options_.store("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, [weak = weak_from_this(), server, again](result<json> r) {
+            const auto self = weak.lock();
+            if (!self || r || self->stopped_) return;
+            if (!again) self->say(servers::log_level::error, "the pinned definitions of '" + server + "' are not stored, they are written again until they are: " + r.error().message);
+            {
+                std::lock_guard lock(self->mutex_);
+                if (!self->unstored_.insert(server).second) return;
+            }
+            auto later = self->options_.runtime->after(store_retry, [weak, server] {
+                const auto self = weak.lock();
+                if (!self || self->stopped_) return;
+                {
+                    std::lock_guard lock(self->mutex_);
+                    self->unstored_.erase(server);
+                }
+                self->store_pins({server}, true);
+            });
+            later.detach();
         });
     }
 }
@@ -242,21 +258,32 @@ json mcp_gateway::pins(const std::string& server, bool held_only) const {
 }
 
 void mcp_gateway::approve(const std::string& server, const std::string& tool, const std::string& hash, const std::string& by, reply done) {
-    json row;
+    const std::string now = rfc3339(options_.runtime->clock().wall());
+    pin_table approved;  // of this server alone, as it will be: in force once it is stored
     {
         std::lock_guard lock(mutex_);
-        if (auto ok = pins_.approve(server, tool, hash, by, rfc3339(options_.runtime->clock().wall())); !ok) return done(tl::unexpected<error>(ok.error()));
-        row = pins_.row(server);
+        approved.load(server, pins_.row(server));
     }
-    refresh_soon();
-    say(servers::log_level::info, "the definition of tool '" + tool + "' of server '" + server + "' was approved by " + by);
-    if (options_.bus) options_.bus->publish(dashboard, "tool_definition_approved", json{{"mcp_name", server}, {"tool", tool}, {"by", by}});
-    const json answer{{"server", server}, {"tool", tool}, {"state", "pinned"}};
-    if (!options_.store) return done(answer);
-    options_.store("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, [answer, done = std::move(done)](result<json> r) mutable {
-        if (r) done(answer);
-        else done(tl::unexpected<error>(r.error()));
-    });
+    if (auto ok = approved.approve(server, tool, hash, by, now); !ok) return done(tl::unexpected<error>(ok.error()));
+    json row = approved.row(server);
+    auto in_force = [self = shared_from_this(), server, tool, by, now, row, done = std::move(done)](result<json> r) mutable {
+        if (!r) return done(fail(r.error().code, "the approval could not be stored, the tool is still held: " + r.error().message));
+        result<void> ok;
+        bool same = true;
+        {
+            std::lock_guard lock(self->mutex_);
+            ok = self->pins_.approve(server, tool, row["tools"][tool]["hash"], by, now);
+            same = self->pins_.row(server) == row;
+        }
+        if (!same) self->store_pins({server});  // more has changed meanwhile
+        if (!ok) return done(tl::unexpected<error>(ok.error()));
+        self->refresh_soon();
+        self->say(servers::log_level::info, "the definition of tool '" + tool + "' of server '" + server + "' was approved by " + by);
+        if (self->options_.bus) self->options_.bus->publish(dashboard, "tool_definition_approved", json{{"mcp_name", server}, {"tool", tool}, {"by", by}});
+        done(json{{"server", server}, {"tool", tool}, {"state", "pinned"}});
+    };
+    if (!options_.store) return in_force(json::object());
+    options_.store("put", {{"table", pin_table_name}, {"key", server}, {"value", std::move(row)}}, std::move(in_force));
 }
 
 }  // namespace holdfast::api

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <condition_variable>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -17,8 +19,6 @@
 #include "app/config_schema.hpp"
 #include "app/paths.hpp"
 #include "app/print.hpp"
-
-extern char** environ;
 
 namespace holdfast::app {
 namespace {
@@ -227,24 +227,26 @@ int events_command(const common_options& o, const events_options& e) {
 result<std::unique_ptr<borrowed_host>> borrowed_host::start(const common_options& o, const std::string& data_dir) {
     std::cerr << "holdfast: no host is running, starting one\n";
     const std::string log = data_dir + "/chat-host.log";
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_adddup2(&files, 1, 2);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);  // Ctrl-C in the chat is not for the host
     std::vector<std::string> words{o.program, "run", "--quiet"};
     if (!o.config.empty()) words.insert(words.end(), {"--config", o.config});
     std::vector<char*> argv;
     for (std::string& w : words) argv.push_back(w.data());
     argv.push_back(nullptr);
-    pid_t pid = 0;
-    const int rc = posix_spawn(&pid, o.program.c_str(), &files, &attributes, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&files);
-    posix_spawnattr_destroy(&attributes);
-    if (rc != 0) return fail(errc::unavailable, std::string("a host cannot be started: ") + std::strerror(rc));
+    const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC), out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    const pid_t me = ::getpid(), pid = null < 0 || out < 0 ? -1 : ::fork();
+    if (pid == 0) {  // only what may be called after a fork of several threads
+        ::setpgid(0, 0);  // Ctrl-C in the chat is not for the host
+        // Ends as ~borrowed_host would have it, also when we are killed. Kept across exec; our main thread starts it, and ends last.
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (::getppid() != me) ::_exit(0);
+        ::dup2(null, 0), ::dup2(out, 1), ::dup2(out, 2);
+        ::execv(argv[0], argv.data());
+        ::_exit(127);
+    }
+    const int why = errno;
+    for (const int fd : {null, out})
+        if (fd >= 0) ::close(fd);
+    if (pid < 0) return fail(errc::unavailable, std::string("a host cannot be started: ") + std::strerror(why));
     std::unique_ptr<borrowed_host> host(new borrowed_host(pid));
 
     const auto deadline = std::chrono::steady_clock::now() + host_start_deadline;

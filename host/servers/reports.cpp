@@ -4,6 +4,7 @@ namespace holdfast::servers {
 namespace {
 constexpr const char* dashboard = "session:admin_dashboard";
 constexpr milliseconds store_timeout{10'000};
+constexpr unsigned health_rows_kept = 2'000, health_rows_between_trims = 100;
 }  // namespace
 
 json eta_json(std::optional<nanoseconds> eta) {
@@ -73,12 +74,17 @@ void reports::health(const std::string& server, const char* event, const std::st
     const json row{{"stream", "health:" + server}, {"seq", next_seq()}, {"type", event},
                    {"at", rfc3339(options_.runtime->clock().wall())}, {"data", std::move(data)}};
     options_.store->submit("append", {{"events", json::array({row})}}, store_timeout, {}, [this, server](result<json> r) {
-        bool first = false;
+        bool first = false, trim = false;
         {
             std::lock_guard lock(mutex_);
             first = !r && !store_broken_;
             store_broken_ = !r;
+            unsigned& rows = untrimmed_[server];
+            trim = r && ++rows == health_rows_between_trims;
+            if (trim) rows = 0;
         }
+        // A server that dies every few seconds for a year must not fill the disk. A store that cannot trim keeps everything.
+        if (trim) options_.store->submit("trim", {{"stream", "health:" + server}, {"keep", health_rows_kept}}, store_timeout, {}, [](result<json>) {});
         if (!first) return;
         log(log_level::error, server, "the health log cannot be written: " + r.error().message);
         notify_admins("warning", "the health log cannot be written: " + r.error().message, {{"code", to_string(r.error().code)}});

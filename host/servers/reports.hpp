@@ -1,5 +1,6 @@
 #pragma once
 // What the servers tell the world: events, the health log, the stored row. One for all servers. [any thread]
+#include <map>
 #include <mutex>
 #include <optional>
 
@@ -22,7 +23,7 @@ class reports {
     void circuit_opened(const std::string& server, const std::string& reason, nanoseconds eta);
     void critical(const std::string& reason, const std::vector<std::string>& servers);
     void notify_admins(const std::string& severity, const std::string& message, json context);
-    /// Health log: an event on topic `health` and a row of stream "health:<server>".
+    /// Health log: an event on topic `health` and a row of stream "health:<server>", which keeps its newest 2,000 rows.
     void health(const std::string& server, const char* event, const std::string& detail, status now);
     void log(log_level level, const std::string& server, const std::string& line) const;
 
@@ -31,10 +32,11 @@ class reports {
     std::uint64_t next_seq();
 
     const server_set_options& options_;  // of the set, which outlives this
-    std::mutex mutex_;                   // leaf: burst_, last_seq_, store_broken_
+    std::mutex mutex_;                   // leaf: everything below
     failure_burst burst_;
     std::uint64_t last_seq_ = 0;
     bool store_broken_ = false;
+    std::map<std::string, unsigned> untrimmed_;  ///< rows written since the log of a server was trimmed
 };
 
 }  // namespace holdfast::servers

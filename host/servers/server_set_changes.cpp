@@ -91,9 +91,16 @@ void server_set::impl::store_override(const std::string& name, row_reply done) {
     ++edits;
     if (!store) return done(json::object());
     auto written = [self = shared_from_this(), name, done = std::move(done)](result<json> r) mutable {
-        if (!r) self->context->report.log(log_level::error, name, "a change at runtime cannot be stored: " + r.error().message);
+        if (!r) self->context->report.log(log_level::error, name, "a change at runtime cannot be stored, it is written again until it is: " + r.error().message);
         // From the queue: a store may answer at once, and `applying` is held here.
-        self->rt().post([done = std::move(done), r = std::move(r)]() mutable { done(std::move(r)); });
+        self->rt().post([self, name, done = std::move(done), r = std::move(r)]() mutable {
+            {
+                std::lock_guard serial(self->applying);
+                if (r) self->unstored.erase(name);
+                else self->unstored.insert(name);
+            }
+            done(std::move(r));
+        });
     };
     const server_override* o = book.find(name);
     if (o) store->submit("put", {{"table", "overrides"}, {"key", row_key(name)}, {"value", o->to_row()}}, store_timeout, {}, std::move(written));
@@ -117,7 +124,7 @@ void server_set::impl::change(const std::string& name, std::function<result<void
         if (!ok) book.put_back(name, before ? &*before : nullptr);
         else
             store_override(name, [self = shared_from_this(), name, done = std::move(done)](result<json> r) mutable {
-                if (!r) return done(fail(r.error().code, "it is in force until the host restarts, but could not be stored: " + r.error().message));
+                if (!r) return done(fail(r.error().code, "it is in force, but not stored yet, and lost if the host ends before it is: " + r.error().message));
                 auto record = self->find(name);
                 done(record ? result<json>(record_row(*record, self->rt())) : json::object());
             });
@@ -143,7 +150,7 @@ result<void> server_set::impl::valid(const std::string& name) {
 /// What the store holds becomes the book, unless that was changed here since the store was asked. [any thread]
 void server_set::impl::take_rows(const json& rows, std::uint64_t edits_before) {
     std::lock_guard serial(applying);
-    if (edits != edits_before) return;
+    if (edits != edits_before || !unstored.empty()) return;
     override_book fresh;
     json seen = json::object();
     for (const json& row : rows) {
@@ -165,6 +172,10 @@ void server_set::impl::rescan() {
     scan = rt().after(rescan_period, [weak = weak_from_this()] {
         auto self = weak.lock();
         if (!self) return;
+        {
+            std::lock_guard serial(self->applying);
+            for (const auto& name : self->unstored) self->store_override(name, [](result<json>) {});
+        }
         const std::uint64_t edits_before = self->edits;
         self->context->options.store->submit("list", {{"table", "overrides"}, {"prefix", "mcpServers/"}, {"limit", override_page}}, store_timeout, {},
                                              [weak, edits_before](result<json> r) {

@@ -42,6 +42,7 @@ struct server_set::impl : std::enable_shared_from_this<impl> {
     json file_servers;               ///< as the configuration has them
     override_book book;
     json stored_rows = json::object();  ///< of the book, as the last scan saw them
+    std::set<std::string> unstored;  ///< servers whose row the store has refused: written again at every scan
     bool applied_once = false;
     std::atomic<std::uint64_t> edits{0};  ///< of the book, by us
     supervise::timer_handle scan, looking;

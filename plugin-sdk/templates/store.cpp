@@ -39,8 +39,8 @@ class my_store final : public store {
         using method = std::string (my_store::*)(std::string_view);
         static const std::map<std::string_view, method> methods{
             {"append", &my_store::append}, {"read", &my_store::read}, {"tail", &my_store::tail}, {"last", &my_store::last},
-            {"streams", &my_store::names}, {"drop", &my_store::drop}, {"put", &my_store::put},   {"get", &my_store::get},
-            {"list", &my_store::rows},     {"delete", &my_store::erase}, {"status", &my_store::tell}};
+            {"streams", &my_store::names}, {"drop", &my_store::drop}, {"trim", &my_store::trim}, {"put", &my_store::put},
+            {"get", &my_store::get},       {"list", &my_store::rows},  {"delete", &my_store::erase}, {"status", &my_store::tell}};
         const auto m = methods.find(c.method());
         if (m == methods.end()) throw plugin_error(HF_E_UNSUPPORTED, "hf.store/1 has no method " + std::string(c.method()));
         std::string answer;
@@ -111,6 +111,13 @@ class my_store final : public store {
     std::string drop(std::string_view q) {
         const auto s = streams_.extract(text(q, "stream"));
         return json_object({{"dropped", s ? s.mapped().events.size() : 0}});
+    }
+    std::string trim(std::string_view q) {
+        auto& events = streams_[text(q, "stream")].events;
+        const auto keep = std::max<std::int64_t>(number(q, "keep"), 1);
+        std::size_t dropped = 0;
+        for (; events.size() > static_cast<std::size_t>(keep); ++dropped) events.erase(events.begin());
+        return json_object({{"dropped", dropped}});
     }
     std::string put(std::string_view q) {
         if (json_member(q, "value").empty()) wrong("value");

@@ -131,6 +131,18 @@ class memory_store final : public store {
         }
         return json_object({{"dropped", n}});
     }
+    std::string run(const ask::trim& r) {
+        const auto s = streams_.find(r.stream);
+        std::size_t n = 0;
+        if (s != streams_.end())
+            for (auto& [events, keys] = s->second; events.size() > static_cast<std::size_t>(r.keep); ++n) {
+                const auto oldest = events.begin();
+                bytes_ -= oldest->second.bytes();
+                if (oldest->second.idem_key) keys.erase(*oldest->second.idem_key);
+                events.erase(oldest);
+            }
+        return json_object({{"dropped", n}});
+    }
     std::string run(ask::put& r) {
         table& t = tables_[r.table];
         const auto old = t.find(r.key);

@@ -96,6 +96,7 @@ class database {
     std::string run_one(const ask::last& r);
     std::string run_one(const ask::streams& r);
     std::string run_one(const ask::drop& r);
+    std::string run_one(const ask::trim& r);
     std::string run_one(const ask::put& r);
     std::string run_one(const ask::get& r);
     std::string run_one(const ask::list& r);

@@ -10,7 +10,7 @@ namespace store_sqlite {
 
 namespace {
 enum which : int {
-    s_savepoint, s_release, s_undo, s_last, s_has, s_insert, s_advance, s_read, s_tail, s_streams, s_drop, s_drop_stream, s_put, s_get, s_list, s_delete, count_of_statements
+    s_savepoint, s_release, s_undo, s_last, s_has, s_insert, s_advance, s_read, s_tail, s_streams, s_drop, s_drop_stream, s_trim, s_trim_stream, s_put, s_get, s_list, s_delete, count_of_statements
 };
 }  // namespace
 
@@ -78,7 +78,7 @@ void add_event(ask::rows& out, const statement& s, std::string_view stream) {
 }  // namespace
 
 std::string database::run(const ask::request& r) {
-    const bool many = std::holds_alternative<ask::append>(r) || std::holds_alternative<ask::drop>(r);
+    const bool many = std::holds_alternative<ask::append>(r) || std::holds_alternative<ask::drop>(r) || std::holds_alternative<ask::trim>(r);
     const auto one = [&] { return std::visit([this](const auto& what) { return run_one(what); }, r); };
     if (!many) return one();
     statement(*this, s_savepoint, "savepoint one_call").step();
@@ -178,6 +178,17 @@ std::string database::run_one(const ask::drop& r) {
         dropped = s.changes();
     }
     statement(*this, s_drop_stream, "delete from streams where stream=?").text(r.stream).step();
+    return sdk::json_object({{"dropped", dropped}});
+}
+
+std::string database::run_one(const ask::trim& r) {
+    std::int64_t dropped = 0;
+    {
+        statement s(*this, s_trim, "delete from events where stream=?1 and seq<=(select seq from events where stream=?1 order by seq desc limit 1 offset ?2)");
+        s.text(r.stream).number(r.keep).step();
+        dropped = s.changes();
+    }
+    statement(*this, s_trim_stream, "update streams set events=events-?2 where stream=?1").text(r.stream).number(dropped).step();
     return sdk::json_object({{"dropped", dropped}});
 }
 

@@ -89,6 +89,59 @@ test('a full disk: messages are refused by name, nothing acknowledged is lost, a
   }
 });
 
+/// A stdio server with one tool, described by the file it is given, read at every list.
+const describedByFile = `
+const fs = require('node:fs'), rl = require('node:readline').createInterface({ input: process.stdin });
+const file = process.argv[1], send = (m) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', ...m }) + '\\n');
+fs.watchFile(file, { interval: 20 }, () => send({ method: 'notifications/tools/list_changed' }));
+rl.on('line', (line) => {
+  const m = JSON.parse(line);
+  if (m.id === undefined) return;
+  if (m.method === 'initialize') return send({ id: m.id, result: { protocolVersion: '2025-11-25', capabilities: { tools: { listChanged: true } }, serverInfo: { name: 's', version: '1' } } });
+  if (m.method === 'tools/list') return send({ id: m.id, result: { tools: [JSON.parse(fs.readFileSync(file, 'utf8'))] } });
+  send(m.method === 'ping' ? { id: m.id, result: {} } : { id: m.id, error: { code: -32601, message: 'Method not found' } });
+});
+rl.on('close', () => process.exit(0));
+`;
+
+test('a full disk: what cannot be stored of servers and their tools is said, stays safe, and is stored when there is space', { skip: !canMount && 'mounting a file system is not allowed here' }, async () => {
+  const host = await SmallDiskHost.start(configuration());
+  try {
+    const file = path.join(host.dir, 'tool.json');
+    const define = (description) => (fs.writeFileSync(file + '.new', JSON.stringify({ name: 'note', description, inputSchema: { type: 'object' } })), fs.renameSync(file + '.new', file));
+    define('keeps a note');
+    const config = JSON.parse(fs.readFileSync(host.file, 'utf8'));
+    config.mcpServers.s = { command: process.execPath, args: ['-e', describedByFile, file], era_probe_timeout_s: 0.5 };
+    fs.writeFileSync(host.file, JSON.stringify(config));
+    await host.call('config.reload');
+    const pins = async (held) => (await host.call('gateway.pins', { server: 's', held })).pins;
+    await until('the tool is pinned', async () => (await pins(false)).length === 1);
+    host.fill();
+    // What the store has in hand may still fit.
+    let refused = null;
+    for (let i = 1; i < 200 && !refused; i++) await host.call('server.update_config', { name: 's', config: { call_timeout_s: i, env: { FILLER: 'x'.repeat(4000) + i } } }).catch((e) => (refused = e));
+    assert.equal(refused?.code, 'read_only');
+    assert.match(refused.message, /in force, but not stored yet/);
+    define('keeps a note, and sends it on');
+    await until('the changed tool is held', async () => (await pins(true)).length === 1);
+    await assert.rejects(host.call('gateway.approve', { server: 's', tool: 'note' }), /the tool is still held: .*the disk is full/);
+    assert.equal((await pins(true)).length, 1, 'an approval that is not stored is none');
+    host.free();
+    await until('the store writes again', async () => (await host.call('host.health')).store.writable);
+    await host.call('gateway.approve', { server: 's', tool: 'note' });
+    assert.equal((await pins(true)).length, 0);
+    define('keeps a note, and loses it');
+    await until('it is held again', async () => (await pins(true)).length === 1);
+    process.kill(host.pid, 'SIGKILL');
+    await host.connect();
+    await host.ready();
+    await until('the pins of before', async () => (await pins(true)).length === 1);
+    assert.deepEqual((await pins(true))[0].change.map((c) => [c.path, c.value]), [['/description', 'keeps a note, and loses it']]);
+  } finally {
+    await host.close();
+  }
+});
+
 // ---- plugins that hang in stop ----------------------------------------------------------------------------------------
 
 const forever_ms = 3_600_000;

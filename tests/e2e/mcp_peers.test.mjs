@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Place, configuration, demoServer, peers, program, until, withHost, within } from './host.mjs';
+import { Place, configuration, demoServer, peers, processesAbout, program, until, withHost, within } from './host.mjs';
 
 const load = (...parts) => import(pathToFileURL(path.join(peers, 'node_modules', '@modelcontextprotocol', ...parts)).href);
 const v1 = { ...(await load('sdk', 'dist', 'esm', 'client', 'index.js')), ...(await load('sdk', 'dist', 'esm', 'client', 'stdio.js')),
@@ -114,6 +114,20 @@ describe('holdfast mcp', () => {
       assert.ok(c.messages.every((m) => m.jsonrpc === '2.0'), 'nothing but messages');
       const left = await place.cli(['info']);
       assert.equal(left.code, 4, 'no host is left');
+    } finally {
+      place.remove();
+    }
+  });
+
+  test('a client that is killed with SIGKILL takes the host it started along, and what that host started', async () => {
+    const place = new Place(configuration());
+    try {
+      const c = new Lines(place);
+      c.send(initialize, initialized, echo(1, 'one'));
+      assert.equal(text((await c.reply(1)).result), 'one');
+      assert.ok(processesAbout(place.dir).length >= 3, 'the client, the host and its server');
+      c.child.kill('SIGKILL');
+      await until(() => `nothing to be left; there is ${JSON.stringify(processesAbout(place.dir))}`, () => processesAbout(place.dir).length === 0, 20000);
     } finally {
       place.remove();
     }

@@ -136,6 +136,24 @@ void streams_are_listed_by_prefix(bench& b) {
     EXPECT_EQ(a.ok("streams", {{"prefix", "session:"}, {"limit", 10}}).at("streams").size(), 2u);
 }
 
+void trim_keeps_the_newest(bench& b) {
+    active a(b);
+    ASSERT_TRUE(a);
+    for (int i = 1; i <= 5; ++i) a.ok("append", events({event("s", i * 10, json::object(), "k" + std::to_string(i)), event("t", i)}));
+    const auto first = a.call("trim", {{"stream", "s"}, {"keep", 2}});
+    if (first.code == HF_E_UNSUPPORTED) DOES_NOT_APPLY("it does without trim");
+    EXPECT_EQ(first.result, json({{"dropped", 3}}));
+    EXPECT_EQ(seqs(a.ok("read", {{"stream", "s"}, {"after", 0}, {"limit", 10}})), (ints{40, 50}));
+    EXPECT_EQ(a.ok("streams", {{"prefix", "s"}, {"limit", 10}}).at("streams")[0], json({{"stream", "s"}, {"last", 50}, {"events", 2}}));
+    EXPECT_EQ(a.ok("last", {{"stream", "t"}})["last"], 5);
+    EXPECT_EQ(seqs(a.ok("tail", {{"stream", "t"}, {"limit", 10}})).size(), 5u) << "another stream was trimmed";
+    EXPECT_EQ(a.ok("trim", {{"stream", "s"}, {"keep", 2}}), json({{"dropped", 0}}));
+    EXPECT_EQ(a.ok("trim", {{"stream", "none"}, {"keep", 1}}), json({{"dropped", 0}}));
+    EXPECT_LT(a.code("append", events({event("s", 45)})), 0);
+    EXPECT_EQ(a.code("append", events({event("s", 60, json::object(), "k5")})), HF_E_EXISTS) << "what stays keeps its idem_key";
+    EXPECT_EQ(a.code("append", events({event("s", 60)})), HF_OK);
+}
+
 void wildcards_in_names_are_plain_characters(bench& b) {
     active a(b);
     ASSERT_TRUE(a);
@@ -282,6 +300,7 @@ const std::vector<test>& store_tests() {
         {"an_append_is_all_or_nothing", &an_append_is_all_or_nothing},
         {"idem_keys_belong_to_their_stream", &idem_keys_belong_to_their_stream},
         {"streams_are_listed_by_prefix", &streams_are_listed_by_prefix},
+        {"trim_keeps_the_newest", &trim_keeps_the_newest},
         {"wildcards_in_names_are_plain_characters", &wildcards_in_names_are_plain_characters},
         {"rows_are_put_got_listed_deleted", &rows_are_put_got_listed_deleted},
         {"bad_requests_are_refused_and_change_nothing", &bad_requests_are_refused_and_change_nothing},

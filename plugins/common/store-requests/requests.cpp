@@ -116,7 +116,7 @@ append append_from(const json& o) {
 
 request parse(std::string_view method, std::string_view body) {
     if (method == "status") return status{};
-    static constexpr std::string_view known[] = {"append", "read", "tail", "last", "streams", "drop", "put", "get", "list", "delete"};
+    static constexpr std::string_view known[] = {"append", "read", "tail", "last", "streams", "drop", "trim", "put", "get", "list", "delete"};
     if (std::find(std::begin(known), std::end(known), method) == std::end(known))
         throw plugin_error(HF_E_UNSUPPORTED, "a store has no method \"" + std::string(method.substr(0, 64)) + "\"");
     const json o = parsed(body);
@@ -126,6 +126,11 @@ request parse(std::string_view method, std::string_view body) {
     if (method == "last") return last{text(o, "stream")};
     if (method == "streams") return streams{text_or_empty(o, "prefix"), text_or_empty(o, "after"), limit(o)};
     if (method == "drop") return drop{text(o, "stream")};
+    if (method == "trim") {
+        const auto keep = number(o, "keep", 1);
+        if (!keep) wrong("\"keep\" is missing");
+        return trim{text(o, "stream"), *keep};
+    }
     if (method == "put") return put{table(o), text(o, "key"), value(o, "value")};
     if (method == "get") return get{table(o), text(o, "key")};
     if (method == "list") return list{table(o), text_or_empty(o, "prefix"), text_or_empty(o, "after"), limit(o)};
@@ -133,7 +138,7 @@ request parse(std::string_view method, std::string_view body) {
 }
 
 bool is_write(const request& r) {
-    return std::holds_alternative<append>(r) || std::holds_alternative<drop>(r) || std::holds_alternative<put>(r) || std::holds_alternative<erase>(r);
+    return std::holds_alternative<append>(r) || std::holds_alternative<drop>(r) || std::holds_alternative<trim>(r) || std::holds_alternative<put>(r) || std::holds_alternative<erase>(r);
 }
 
 std::string after_prefix(std::string prefix) {

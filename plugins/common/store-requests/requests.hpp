@@ -32,13 +32,14 @@ struct tail { std::string stream; std::int64_t limit = 0; std::optional<std::int
 struct last { std::string stream; };
 struct streams { std::string prefix, after; std::int64_t limit = 0; };
 struct drop { std::string stream; };
+struct trim { std::string stream; std::int64_t keep = 0; };
 struct put { std::string table, key, value; };
 struct get { std::string table, key; };
 struct list { std::string table, prefix, after; std::int64_t limit = 0; };
 struct erase { std::string table, key; };
 struct status {};
 
-using request = std::variant<append, read, tail, last, streams, drop, put, get, list, erase, status>;
+using request = std::variant<append, read, tail, last, streams, drop, trim, put, get, list, erase, status>;
 
 /// Throws plugin_error: HF_E_UNSUPPORTED for an unknown method, HF_E_INVALID naming what is wrong with the request.
 request parse(std::string_view method, std::string_view text);

@@ -73,9 +73,11 @@ struct control_socket_test : testing::Test {
         methods.add({"echo", role::viewer, "", json{{"type", "object"}}, {}, [](const identity& who, json p, reply done) { done(json{{"params", p}, {"via", who.via}}); }});
         methods.add({"never", role::viewer, "", object_schema({}), {}, [this](const identity&, json, reply done) { kept.push_back(std::move(done)); }});
         methods.add({"pieces", role::viewer, "", object_schema({}), {}, {}, [this](const identity&, json, chunk_fn chunk, reply done) -> cancel_fn {
+                         {
+                             std::lock_guard lock(mutex);
+                             chunks.push_back(chunk);  // before the piece: whoever reads it finds it
+                         }
                          chunk("first\n\"piece\"");
-                         std::lock_guard lock(mutex);
-                         chunks.push_back(std::move(chunk));
                          auto end = std::make_shared<reply>(std::move(done));
                          return [this, end] {
                              (*end)(fail(errc::cancelled, "as told"));

@@ -99,6 +99,8 @@ class fake_store final : public plugins::call_port {
         if (method == "put") rows[request["key"]] = request["value"];
         if (method == "append")
             for (auto& e : request["events"]) streams[e["stream"]].push_back(e);
+        if (method == "trim")
+            for (json& all = streams[request["stream"]]; all.size() > request["keep"].get<std::size_t>();) all.erase(0);
         if (method == "delete") rows.erase(request["key"].get<std::string>());
         if (method == "list") {
             json found = json::array();

@@ -79,12 +79,20 @@ TEST_F(server_changes_test, an_edit_of_the_key_in_the_file_wins_over_the_overrid
     EXPECT_FALSE(w.store->rows.count("mcpServers/a"));
 }
 
-TEST_F(server_changes_test, a_store_that_cannot_write_is_told_of_and_the_change_is_in_force_until_the_restart) {
+TEST_F(server_changes_test, a_store_that_cannot_write_is_told_of_and_the_change_is_in_force_and_written_when_it_can) {
+    load();
     w.apply(w.config({"a"}));
     w.store->broken = true;
     w.set->update_config("a", {{"stop_grace_s", 3}}, "", reply());
     EXPECT_EQ(refused(), errc::read_only);
-    EXPECT_NE(answer->error().message.find("until the host restarts"), std::string::npos);
+    EXPECT_NE(answer->error().message.find("not stored yet"), std::string::npos);
+    EXPECT_EQ(w.row("a")["overrides"], json{"stop_grace_s"});
+    w.advance(seconds(61));
+    w.store->rows["mcpServers/late"] = {{"entry", {{"transport", "fake"}}}, {"by", "bob"}};  // another scan must not lose it either
+    w.store->broken = false;
+    w.advance(seconds(61));
+    EXPECT_EQ(w.status_of("late"), "healthy");
+    EXPECT_EQ(w.store->rows["mcpServers/a"]["set"], (json{{"/stop_grace_s", 3}}));
     EXPECT_EQ(w.row("a")["overrides"], json{"stop_grace_s"});
 }
 

@@ -2,6 +2,7 @@
 #include "fake_world.hpp"
 #include "kernel/plugins/metrics.hpp"
 #include "servers/figures.hpp"
+#include "servers/reports.hpp"
 #include "servers/resources.hpp"
 
 namespace holdfast::servers::test {
@@ -130,6 +131,21 @@ TEST_F(server_figures_test, B3_the_health_log_row_by_row) {
         {15, "circuit_opened circuit_open"}, {45, "recovery_attempt circuit_open"}, {105, "recovery_attempt circuit_open"}, {225, "recovery_attempt circuit_open"},
         {465, "recovery_attempt circuit_open"}, {945, "recovery_attempt circuit_open"}, {1545, "recovery_attempt circuit_open"}, {1800, "auto_disabled disabled"}};
     EXPECT_EQ(rows, expected);
+}
+
+TEST_F(server_figures_test, the_health_log_keeps_its_newest_rows) {
+    server_set_options o;
+    o.runtime = &w.rt;
+    o.store = w.store;
+    reports r(o);
+    for (int i = 0; i < 5000; ++i) r.health("dying", i % 2 ? "connected" : "disconnected", std::to_string(i), i % 2 ? status::healthy : status::disconnected);
+    r.health("other", "connected", "", status::healthy);
+    w.rt.run_until_idle();
+    const json& rows = w.store->streams["health:dying"];
+    EXPECT_GE(rows.size(), 2000u);
+    EXPECT_LT(rows.size(), 2100u);
+    EXPECT_EQ(rows.back()["data"]["detail"], "4999");
+    EXPECT_EQ(w.store->streams["health:other"].size(), 1u);
 }
 
 TEST_F(server_figures_test, the_health_log_is_read_from_the_store) {

@@ -9,6 +9,8 @@
  *   "last"     {"stream":"..."}                      → {"last":n}    0 = empty
  *   "streams"  {"prefix":"session:","limit":n,"after"?:"name"} → {"streams":[{"stream","last","events"}…]}
  *   "drop"     {"stream":"..."}                      → {"dropped":n}
+ *   "trim"     {"stream":"...","keep":n}             → {"dropped":n}   all but the newest n, at least 1; their idem_keys are forgotten.
+ *              A store may do without: HF_E_UNSUPPORTED, and logs of servers' health grow without end.
  *   "put"      {"table":"...","key":"...","value":{…}} → {}        tables: sessions, mcp_servers, overrides, snapshots, aliases, history …
  *   "get"      {"table":"...","key":"..."}           → {"value":{…}|null}
  *   "list"     {"table":"...","prefix"?:"","after"?:"key","limit":n} → {"rows":[{"key","value"}…]}
