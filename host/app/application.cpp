@@ -1,6 +1,7 @@
 #include "app/application.hpp"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -30,6 +31,7 @@ constexpr seconds overrides_deadline{10};
 constexpr milliseconds lock_patience{500};
 constexpr milliseconds stop_time_when_stuck{2000};
 constexpr int lock_poll_ms = 5;
+constexpr seconds memory_period{30};
 constexpr seconds gateway_store_timeout{10};
 const std::vector<std::string> keyed_sections{"plugins", "mcpServers"};
 
@@ -324,6 +326,7 @@ result<void> application::open_doors() {
     }
     if (options_.watch) side_.post([this] { watch_server_files(); });
     tell_server_file_problems();
+    side_.post([this] { give_memory_back(); });
     tell_ready();
     return {};
 }
@@ -583,6 +586,15 @@ std::vector<std::string> application::urls() const {
     return out;
 }
 
+/// What a burst needed (a thousand servers that fail at once) goes back to the system; the C library keeps it otherwise, and scattered
+/// rests add up over months.
+void application::give_memory_back() {
+#ifdef __GLIBC__
+    ::malloc_trim(0);
+#endif
+    memory_timer_ = rt_->after(memory_period, [this] { side_.post([this] { give_memory_back(); }); });
+}
+
 void application::stop() {
     if (std::exchange(stopped_, true)) return;
     stopping_ = true;
@@ -592,6 +604,7 @@ void application::stop() {
     const auto budget = rt_ && rt_->stats().lost > 0 ? std::min<milliseconds>(patience, stop_time_when_stuck) : patience;
     watch_.reset();
     side_.stop();  // a reload under way finishes first
+    memory_timer_.cancel();
     plugin_watches_.clear();
     if (gateway_) gateway_->stop();  // while those who listen can still be told
     server_file_watches_.clear();

@@ -80,6 +80,7 @@ class application {
     void watch_plugin_files();  ///< [side thread]
     void watch_server_files();  ///< [side thread]
     void tell_server_file_problems();
+    void give_memory_back();    ///< now and then. [side thread]
     void on_stuck_thread(std::uint32_t tid, double seconds_since);
     void on_plugin_reload(const plugins::reload_news& news);
     void on_plugin_change(const plugins::plugin_change& change);
@@ -126,6 +127,7 @@ class application {
     std::map<std::string, std::unique_ptr<config::file_watch>> server_file_watches_;  // Owner: the side thread; after its end the main thread
     std::shared_ptr<plugins::crash_history> crashes_;  // second owner: the plugin set
     side_thread side_;
+    supervise::timer_handle memory_timer_;  // Owner: the side thread; after its end the main thread
     std::atomic<bool> stopping_{false}, doors_open_{false}, restart_wanted_{false};
     bool stopped_ = false;
     bool log_diverted_ = false;  // Owner: the side thread; after its end the main thread
