@@ -22,6 +22,7 @@ chunked = ask("POST", "/mcp", JSON + "Transfer-Encoding: chunked\r\nExpect: 100-
 SEEDS = {
     "post": b"\0" + post,
     "stream": b"\1" + post,
+    "stream-1.0": b"\1" + ask("POST", "/mcp", CALL, BODY, version="1.0"),
     "waits": b"\2" + post,
     "waits-unanswered": b"\6" + post,
     "refused": b"\3" + post,
