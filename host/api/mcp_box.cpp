@@ -16,16 +16,16 @@ std::string head_text(const act::head& h) {
 
 }  // namespace
 
-void mcp_box_base::run(task t) {
+void mcp_box_base::run(task t, unique_function<void()> if_over) {
     {
         std::lock_guard lock(mutex_);
-        queue_.push_back(std::move(t));
+        queue_.push_back({std::move(t), std::move(if_over)});
         if (running_) return;
         running_ = true;
     }
     const auto keep = shared_from_this();  // the last task may be what drops this
     for (;;) {
-        task next;
+        event next;
         {
             std::lock_guard lock(mutex_);
             if (queue_.empty()) {
@@ -35,10 +35,13 @@ void mcp_box_base::run(task t) {
             next = std::move(queue_.front());
             queue_.pop_front();
         }
-        if (over_) continue;
+        if (over_) {
+            if (next.if_over) next.if_over();
+            continue;
+        }
         actions_.clear();
         try {
-            next(actions_);
+            next.what(actions_);
             for (auto& a : actions_) perform(a);
         } catch (const std::exception& e) {
             if (auto g = gateway_.lock()) g->say(servers::log_level::error, std::string("a request failed inside the gateway: ") + e.what());

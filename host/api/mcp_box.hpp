@@ -27,6 +27,10 @@ struct mcp_owner {
 class mcp_box_base : public std::enable_shared_from_this<mcp_box_base> {
   public:
     using task = unique_function<void(mcp::gateway::actions&)>;
+    struct stream {
+        chunk_fn chunk;
+        reply done;
+    };
 
     mcp_box_base(std::weak_ptr<mcp_gateway> gateway, std::shared_ptr<servers::server_set> servers, supervise::runtime& rt, mcp_owner who, milliseconds call_timeout)
         : owner(std::move(who)), gateway_(std::move(gateway)), servers_(std::move(servers)), rt_(rt), call_timeout_(call_timeout) {}
@@ -34,9 +38,10 @@ class mcp_box_base : public std::enable_shared_from_this<mcp_box_base> {
 
     const mcp_owner owner;
 
-    void run(task t);
+    /// `if_over` instead, when the machine has ended meanwhile: whoever waits is answered by nobody else then.
+    void run(task t, unique_function<void()> if_over = {});
     /// Within a task: whom a stream leads to.
-    void add_stream(mcp::gateway::stream_id on, chunk_fn chunk, reply done) { streams_.emplace(on, stream{std::move(chunk), std::move(done)}); }
+    void add_stream(mcp::gateway::stream_id on, stream s) { streams_.emplace(on, std::move(s)); }
     /// Within a task: nobody is at the other end any more.
     void drop_stream(mcp::gateway::stream_id on);
     virtual void tick() = 0;
@@ -49,9 +54,9 @@ class mcp_box_base : public std::enable_shared_from_this<mcp_box_base> {
     virtual void upstream(mcp::gateway::up::done e, mcp::gateway::actions& out) = 0;
 
   private:
-    struct stream {
-        chunk_fn chunk;
-        reply done;
+    struct event {
+        task what;
+        unique_function<void()> if_over;
     };
     void perform(mcp::gateway::action& a);
     void call(mcp::gateway::act::call a);
@@ -65,7 +70,7 @@ class mcp_box_base : public std::enable_shared_from_this<mcp_box_base> {
     supervise::runtime& rt_;
     milliseconds call_timeout_;
     std::mutex mutex_;         // leaf: the two below
-    std::deque<task> queue_;
+    std::deque<event> queue_;
     bool running_ = false;
     // Owner: whoever runs.
     std::unordered_map<mcp::gateway::stream_id, stream> streams_;

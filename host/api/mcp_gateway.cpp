@@ -39,6 +39,11 @@ request_headers headers_of(const json& params) {
     return out;
 }
 
+std::string no_session(const json& about) { return error_message(about, {session_not_found_code, "Session not found", {}}); }
+std::string ended_meanwhile(const json& about) {
+    return error_message(about, {rpc_code::invalid_params, "the request has ended meanwhile; start it again without requestState", {}});
+}
+
 }  // namespace
 
 struct mcp_gateway::exchange {
@@ -54,6 +59,8 @@ struct mcp_gateway::exchange {
     reply done;
     std::shared_ptr<const mcp_settings> settings;
 
+    /// For a task and, when that is not run any more, for who answers instead.
+    std::shared_ptr<mcp_box_base::stream> stream() { return std::make_shared<mcp_box_base::stream>(mcp_box_base::stream{std::move(chunk), std::move(done)}); }
     cancel_fn answer(int status, const std::string& text) { return answer_now(chunk, done, status, text); }
     cancel_fn refuse(int status, const json& about, int code, std::string why) { return answer(status, error_message(about, {code, std::move(why), {}})); }
 };
@@ -174,7 +181,7 @@ cancel_fn mcp_gateway::modern_upstream(exchange x, round_trip t, upstream_reques
             std::lock_guard lock(mutex_);
             if (const auto it = calls_.find(t.call); it != calls_.end()) box = it->second;
         }
-        if (!box) return x.refuse(200, x.id, rpc_code::invalid_params, "the request has ended meanwhile; start it again without requestState");
+        if (!box) return x.answer(200, ended_meanwhile(x.id));
     } else {
         const std::uint64_t number = next_++;
         auto seal = [seal = seal_, number, user = x.who.user, digest = t.digest](std::uint32_t n, steady_time expires) {
@@ -185,11 +192,14 @@ cancel_fn mcp_gateway::modern_upstream(exchange x, round_trip t, upstream_reques
         if (!admit(*x.settings, x.who.user, [&] { calls_.emplace(number, box); })) return too_many(x);
     }
     const stream_id on = next_++;
-    box->run([box = box.get(), on, t = std::move(t), what = std::move(what), chunk = std::move(x.chunk), done = std::move(x.done)](actions& out) mutable {
-        box->add_stream(on, std::move(chunk), std::move(done));
-        if (t.again) box->machine.resume(on, std::move(t.request), t.round, box->now(), out);
-        else box->machine.begin(on, std::move(t.request), std::move(what), box->now(), out);
-    });
+    const auto s = x.stream();
+    box->run(
+        [box = box.get(), on, s, t = std::move(t), what = std::move(what)](actions& out) mutable {
+            box->add_stream(on, std::move(*s));
+            if (t.again) box->machine.resume(on, std::move(t.request), t.round, box->now(), out);
+            else box->machine.begin(on, std::move(t.request), std::move(what), box->now(), out);
+        },
+        [s, id = x.id] { answer_now(s->chunk, s->done, 200, ended_meanwhile(id)); });
     return [weak = std::weak_ptr(box), on] {
         const auto box = weak.lock();
         if (!box) return;
@@ -214,10 +224,13 @@ cancel_fn mcp_gateway::subscribe(exchange x) {
     auto box = std::make_shared<listen_box>(weak_from_this(), options_.servers, *options_.runtime, mcp_owner{number, x.who.user, x.who.rights, {}},
                                             x.settings->limits.call_timeout, std::move(std::get<subscription>(opened)));
     if (!admit(*x.settings, x.who.user, [&] { listens_.emplace(number, box); })) return too_many(x);
-    box->run([box = box.get(), on, first = std::move(first), chunk = std::move(x.chunk), done = std::move(x.done)](actions& out) mutable {
-        box->add_stream(on, std::move(chunk), std::move(done));
-        out = std::move(first);
-    });
+    const auto s = x.stream();
+    box->run(
+        [box = box.get(), on, s, first = std::move(first)](actions& out) mutable {
+            box->add_stream(on, std::move(*s));
+            out = std::move(first);
+        },
+        [s, id = x.id] { answer_now(s->chunk, s->done, 503, error_message(id, {rpc_code::internal_error, "the host is stopping", {}})); });
     return [weak = std::weak_ptr(box)] {
         if (const auto box = weak.lock()) box->run([](actions& out) { out.push_back(act::over{}); });
     };
@@ -236,12 +249,15 @@ cancel_fn mcp_gateway::legacy(exchange x) {
         return x.refuse(400, about, rpc_code::invalid_request, "no session: begin with initialize, or send the _meta of protocol version " + std::string(mcp::modern_version));
     }
     const auto box = session(x.session, x.who.user);
-    if (!box) return x.refuse(404, about, session_not_found_code, "Session not found");
+    if (!box) return x.answer(404, no_session(about));
     const stream_id on = next_++;
-    box->run([box = box.get(), on, offer = offered(x.who.rights), message = std::move(x.message), chunk = std::move(x.chunk), done = std::move(x.done)](actions& out) mutable {
-        box->add_stream(on, std::move(chunk), std::move(done));
-        box->machine.post(on, std::move(message), *offer, box->now(), out);
-    });
+    const auto s = x.stream();
+    box->run(
+        [box = box.get(), on, s, offer = offered(x.who.rights), message = std::move(x.message)](actions& out) mutable {
+            box->add_stream(on, std::move(*s));
+            box->machine.post(on, std::move(message), *offer, box->now(), out);
+        },
+        [s, about] { answer_now(s->chunk, s->done, 404, no_session(about)); });
     return [weak = std::weak_ptr(box), on] { cut(weak.lock(), on); };
 }
 
@@ -270,10 +286,13 @@ cancel_fn mcp_gateway::initialize(exchange x) {
     if (!box) return x.refuse(503, r->id, rpc_code::internal_error, "too many sessions are open; end some, or try again later");
     arm_tick();
     const stream_id on = next_++;
-    box->run([box = box.get(), on, id, about = std::move(r->id), instructions = x.settings->rules.instructions, chunk = std::move(x.chunk), done = std::move(x.done)](actions& out) mutable {
-        box->add_stream(on, std::move(chunk), std::move(done));
-        box->machine.welcome(on, about, id, instructions, out);
-    });
+    const auto s = x.stream();
+    box->run(
+        [box = box.get(), on, s, id, about = r->id, instructions = x.settings->rules.instructions](actions& out) {
+            box->add_stream(on, std::move(*s));
+            box->machine.welcome(on, about, id, instructions, out);
+        },
+        [s, about = r->id] { answer_now(s->chunk, s->done, 503, error_message(about, {rpc_code::internal_error, "the host is stopping", {}})); });
     return nullptr;
 }
 
@@ -285,22 +304,28 @@ std::shared_ptr<mcp_gateway::session_box> mcp_gateway::session(const std::string
 
 cancel_fn mcp_gateway::listen(const identity& who, json params, chunk_fn chunk, reply done) {
     const auto box = session(string_or(params, "session"), who.user);
-    if (!box) return answer_now(chunk, done, 404, error_message(nullptr, {session_not_found_code, "Session not found", {}}));
+    if (!box) return answer_now(chunk, done, 404, no_session(nullptr));
     const stream_id on = next_++;
-    box->run([box = box.get(), on, last = string_or(params, "last_event_id"), chunk = std::move(chunk), done = std::move(done)](actions& out) mutable {
-        box->add_stream(on, std::move(chunk), std::move(done));
-        box->machine.listen(on, last, box->now(), out);
-    });
+    const auto s = std::make_shared<mcp_box_base::stream>(mcp_box_base::stream{std::move(chunk), std::move(done)});
+    box->run(
+        [box = box.get(), on, s, last = string_or(params, "last_event_id")](actions& out) {
+            box->add_stream(on, std::move(*s));
+            box->machine.listen(on, last, box->now(), out);
+        },
+        [s] { answer_now(s->chunk, s->done, 404, no_session(nullptr)); });
     return [weak = std::weak_ptr(box), on] { cut(weak.lock(), on); };
 }
 
 void mcp_gateway::close(const identity& who, const json& params, reply done) {
     const auto box = session(string_or(params, "session"), who.user);
     if (!box) return done(fail(errc::not_found, "there is no such session"));
-    box->run([box = box.get(), done = std::move(done)](actions& out) mutable {
-        box->machine.close(out);
-        done(json::object());
-    });
+    const auto answer = std::make_shared<reply>(std::move(done));
+    box->run(
+        [box = box.get(), answer](actions& out) {
+            box->machine.close(out);
+            (*answer)(json::object());
+        },
+        [answer] { (*answer)(json::object()); });  // somebody else has closed it
 }
 
 template <class Insert>

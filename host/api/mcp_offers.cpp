@@ -50,7 +50,7 @@ std::shared_ptr<const offer> mcp_gateway::make_offer(role r, const offer* before
         std::lock_guard lock(mutex_);
         // Not before it is known what was approved: a definition cannot be judged without.
         if (s->pins != pinning::hold || pins_known_)
-            for (const auto& t : now->tools) from.tools.push_back({&t.server, &t.name, t.definition, s->pins == pinning::hold && pins_.held(t.server, t.name)});
+            for (const auto& t : now->tools) from.tools.push_back({&t.server, &t.name, t.definition, s->pins == pinning::hold && pins_.held(t.server, t.name, t.hash)});
     }
     return offer::make(from, rules, before);
 }

@@ -20,6 +20,7 @@
 #include "kernel/config/difference.hpp"
 #include "kernel/plugins/call_port.hpp"
 #include "kernel/plugins/isolation/crash_trace.hpp"
+#include "kernel/plugins/verify.hpp"
 #include "kernel/supervise/guardian.hpp"
 
 namespace holdfast::app {
@@ -484,22 +485,32 @@ void application::tell_server_file_problems() {
 /// Which plugin files are watched follows the configuration; where they lie, the plugins.
 void application::watch_plugin_files() {
     std::map<std::string, std::string> wanted;
+    std::map<std::string, std::string> loaded;  // hashes
     for (const auto& info : plugins_->list())
-        if (!info.path.empty() && board_->watched(info.id)) wanted[info.id] = info.path;
+        if (!info.path.empty() && board_->watched(info.id)) wanted[info.id] = info.path, loaded[info.id] = info.sha256;
     std::erase_if(plugin_watches_, [&](const auto& w) {
         auto it = wanted.find(w.first);
         return it == wanted.end() || it->second != w.second.path;
     });
     for (const auto& [id, path] : wanted) {
         if (plugin_watches_.count(id)) continue;
-        auto watch = config::file_watch::create(*rt_, path, [this, id = id] {
+        auto changed = [this, id = id] {
             write_log(level::info, id, "its file has changed: reloading");
             board_->reload(id, {}, [id](result<plugins::plugin_info> r) {
                 if (!r) write_log(level::error, id, "not reloaded: " + r.error().message);
             });
-        });
-        if (watch) plugin_watches_[id] = {path, std::move(*watch)};
-        else write_log(level::warn, id, "changes of its file are not noticed: " + watch.error().message);
+        };
+        auto watch = config::file_watch::create(*rt_, path, changed);
+        if (!watch) {
+            write_log(level::warn, id, "changes of its file are not noticed: " + watch.error().message);
+            continue;
+        }
+        plugin_watches_[id] = {path, std::move(*watch)};
+        // Since it was loaded and before it was watched.
+        const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        if (fd < 0) continue;
+        if (const auto now = plugins::file_sha256(fd); now && *now != loaded[id]) changed();
+        ::close(fd);
     }
 }
 

@@ -1,4 +1,5 @@
 // `holdfast run`, below the guardian: start, serve until told to stop, stop in order.
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -19,6 +20,14 @@ namespace {
 
 std::atomic<bool> restart_wanted{false};
 
+/// A shell's usual 1024 are enough for some 200 servers. What we start gets limits of its own.
+void raise_descriptor_limit() {
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= files.rlim_max) return;
+    files.rlim_cur = std::min<rlim_t>(files.rlim_max, 1u << 20);
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+}
+
 }  // namespace
 
 int run_host(const common_options& o, bool quiet) {
@@ -28,6 +37,7 @@ int run_host(const common_options& o, bool quiet) {
     for (int s : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, s);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
+    raise_descriptor_limit();
     application_options options;
     options.config_path = find_config(o.config);
     options.request_stop = [] { ::kill(::getpid(), SIGTERM); };

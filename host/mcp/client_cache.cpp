@@ -39,6 +39,7 @@ void client_machine::impl::drop_read(std::map<std::string, cached_read>::iterato
 
 void client_machine::impl::keep_read(const call_state& c, const json& result, steady_time now) {
     if (c.request.method != "resources/read" || identity.detected != era::modern || c.rounds > 0) return;
+    if (c.forgotten_before != reads_forgotten) return;  // a change was told while it was under way: perhaps it is from before
     const std::int64_t ttl = ttl_ms(result);
     if (ttl <= 0) return;
     const bool shared = string_or(result, "cacheScope") == "public";
@@ -54,6 +55,7 @@ void client_machine::impl::keep_read(const call_state& c, const json& result, st
 }
 
 void client_machine::impl::forget_reads(std::string_view uri) {
+    ++reads_forgotten;
     for (auto it = reads.begin(); it != reads.end();) {
         const auto next = std::next(it);
         if (uri.empty() || it->second.uri == uri) drop_read(it);

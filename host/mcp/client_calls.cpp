@@ -67,6 +67,7 @@ void client_machine::impl::send_call(call_state& c, steady_time now, actions& ou
     c.progress.reset();
     c.sent = true;
     c.last_sign = now;
+    c.forgotten_before = reads_forgotten;
     c.rpc = send(purpose::call, c.request.id, c.request.method, std::move(params),
                  !c.request.accepts_input ? json::object() : c.request.capabilities.is_object() ? c.request.capabilities : options.capabilities,
                  {}, now, out);

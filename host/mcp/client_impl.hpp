@@ -53,6 +53,7 @@ struct client_machine::impl {
         std::optional<steady_time> retry; ///< of a call that waits for them
         bool headers_retried = false;     ///< once, after the tool's definition was read again
         bool waits_for_list = false;      ///< … which is under way
+        std::uint64_t forgotten_before = 0;  ///< reads_forgotten when it was sent
         std::optional<double> progress;
         std::map<std::string, asked> inputs;  ///< by the key the caller knows
         std::optional<std::string> request_state;
@@ -114,6 +115,7 @@ struct client_machine::impl {
     std::string log_level;
     // reads that are still fresh (client_cache.cpp)
     std::map<std::string, cached_read> reads;
+    std::uint64_t reads_forgotten = 0;  ///< how often something was told to have changed
     std::size_t read_bytes = 0;
     std::uint64_t next_read = 1;
     // calls
@@ -168,6 +170,7 @@ struct client_machine::impl {
     bool of_subscription(const std::string& method, const json& params, steady_time now, actions& out);
     void watch(std::set<std::string> uris, steady_time now, actions& out);
     void follow_watched(steady_time now, actions& out);
+    void not_subscribed(const std::string& uri, steady_time now);
     void set_log_level(std::string level, steady_time now, actions& out);
     void want_logs(const std::string& level, steady_time now, actions& out);
     void start_watching(steady_time now, actions& out);

@@ -139,6 +139,7 @@ void client_machine::impl::on_response(rpc_response r, steady_time now, actions&
         case purpose::watch:
             if (r.error) out.push_back(out::log{true, "what the server should tell: " + peer_error(*r.error).message});
             if (!w.uri.empty()) now_covered(w.uri, out);
+            if (!r.error) listen_retry = listen_retry_first;
             return;
         case purpose::call: return on_call_answer(w.subject, r, now, out);
         case purpose::probe: return on_probe_answer(w.subject, w, r, now, out);
@@ -166,7 +167,9 @@ void client_machine::impl::on_request_lost(const std::string& id, const error& w
         case purpose::initialize: return on_connect_lost(w.what, why, status, now, out);
         case purpose::list: return list_failed(static_cast<list_kind>(w.subject), why, false, now, out);
         case purpose::listen: return listen_ended(rpc, true, now, out);
-        case purpose::watch: out.push_back(out::log{true, "what the server should tell: " + why.message}); return;
+        case purpose::watch:
+            out.push_back(out::log{true, "what the server should tell: " + why.message});
+            return not_subscribed(w.uri, now);
         case purpose::probe: out.push_back(out::probed{w.subject, tl::unexpected(why), now - w.sent}); return;
         case purpose::call: {
             auto c = calls.find(w.subject);
@@ -244,7 +247,7 @@ std::optional<steady_time> client_machine::impl::next_deadline() const {
     for (const auto& [id, w] : pending) consider(w.deadline);
     for (const auto& [id, c] : calls) consider(call_deadline(c));
     for (const auto& run : runs) consider(run.due);
-    consider(listen_due);
+    if (opening.rpc == 0) consider(listen_due);  // else its acknowledgement or its end looks again
     return first;
 }
 
@@ -263,7 +266,7 @@ void client_machine::impl::on_tick(steady_time now, actions& out) {
     for (auto id : slow) expire_call(id, now, out);
     for (std::size_t k = 0; k < list_kinds; ++k)
         if (runs[k].due && *runs[k].due <= now) start_list(static_cast<list_kind>(k), now, out);
-    if (listen_due && *listen_due <= now) listen(now, out);
+    if (listen_due && *listen_due <= now) follow_watched(now, out);
 }
 
 void client_machine::impl::on_expired(std::uint64_t rpc, waiting w, steady_time now, actions& out) {
@@ -288,7 +291,8 @@ void client_machine::impl::on_expired(std::uint64_t rpc, waiting w, steady_time 
             return;
         case purpose::watch:
             stop_waiting(rpc, "timeout", out);
-            return out.push_back(out::log{true, "what the server should tell: " + why.message});
+            out.push_back(out::log{true, "what the server should tell: " + why.message});
+            return not_subscribed(w.uri, now);
         case purpose::listen:
         case purpose::call: return;  // have no deadline here
     }

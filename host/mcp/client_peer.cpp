@@ -17,7 +17,7 @@ client_machine::impl::call_state* client_machine::impl::call_for_input() {
     if (call_state* c = call_of_stream()) return c->request.accepts_input ? c : nullptr;
     call_state* newest = nullptr;
     for (auto& [id, c] : calls) {
-        if (!c.request.accepts_input) continue;
+        if (!c.request.accepts_input || c.rpc == 0) continue;  // one that waits for a person is not under way at the server
         if (newest && newest->request.owner != c.request.owner) return nullptr;
         newest = &c;
     }
@@ -61,7 +61,7 @@ bool client_machine::impl::hand_over(const call_state& ended, asked& a, steady_t
     if (!a.guessed || at == phase::over) return false;
     call_state* newest = nullptr;
     for (auto& [id, c] : calls)
-        if (c.request.accepts_input && c.request.owner == ended.request.owner && c.started <= a.since) newest = &c;
+        if (c.request.accepts_input && c.rpc != 0 && c.request.owner == ended.request.owner && c.started <= a.since) newest = &c;
     if (newest) put_question(*newest, std::move(a), now, out);
     return newest != nullptr;
 }

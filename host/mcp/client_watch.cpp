@@ -118,6 +118,7 @@ void client_machine::impl::watch(std::set<std::string> uris, steady_time now, ac
 
 void client_machine::impl::follow_watched(steady_time now, actions& out) {
     if (identity.detected == era::modern) return listen(now, out);
+    listen_due.reset();
     if (!bool_or(member(identity.capabilities, "resources"), "subscribe", false)) return;
     const auto ask = [&](std::uint64_t what, const char* method, const std::string& uri) {
         const auto rpc = send(purpose::watch, what, method, {{"uri", uri}}, {}, options.limits.handshake_timeout, now, out);
@@ -133,6 +134,13 @@ void client_machine::impl::follow_watched(steady_time now, actions& out) {
     }
     for (const auto& uri : watched)
         if (subscribed.insert(uri).second) ask(subscribing, "resources/subscribe", uri);
+}
+
+/// A legacy server did not take the wish, or nobody knows: it is told again after a while.
+void client_machine::impl::not_subscribed(const std::string& uri, steady_time now) {
+    if (subscribed.erase(uri) == 0 || at == phase::over) return;
+    listen_due = now + listen_retry;
+    listen_retry = std::min(listen_retry * 2, listen_retry_max);
 }
 
 void client_machine::impl::set_log_level(std::string level, steady_time now, actions& out) {

@@ -23,7 +23,6 @@ struct call_job {
     std::uint64_t permit = 0;
     bool permitted = false;
     std::uint64_t pooled = 0;  ///< the pool's number of its connection; 0: none
-    steady_time asked{};       ///< for a connection of the pool
     error if_dropped{errc::unavailable, "the server's actor ended before it could take the call; try again"};
 
     call_job() = default;

@@ -74,17 +74,15 @@ void logins::open(const std::string& name, const char* action, const attempt_ptr
 
 void logins::report(const std::string& name, const attempt_ptr& a, transport_report r) {
     if (auto* o = std::get_if<heard::opened>(&r)) {
-        std::vector<row_reply> all;
         std::string url = string_or(o->info, "authorization_url");
+        if (url.empty()) return finish(name, a, fail(errc::invalid_argument, "the transport of '" + name + "' knows no login"));
+        std::vector<row_reply> all;
         {
             std::lock_guard lock(mutex_);
             a->url = url;
             all.swap(a->begun);
         }
-        for (auto& done : all) {
-            if (url.empty()) done(fail(errc::invalid_argument, "the transport of '" + name + "' knows no login"));
-            else done(json{{"name", name}, {"authorization_url", url}});
-        }
+        for (auto& done : all) done(json{{"name", name}, {"authorization_url", url}});
     } else if (auto* c = std::get_if<heard::closed>(&r)) {
         if (c->by_us) finish(name, a, {});
         else finish(name, a, tl::unexpected(std::move(c->why)));

@@ -4,6 +4,7 @@ namespace holdfast::servers {
 namespace {
 constexpr milliseconds load_timeout{5'000};
 constexpr milliseconds persist_timeout{10'000};
+constexpr seconds persist_retry{30};
 constexpr seconds close_slack{2};   // beyond the transport's own grace
 constexpr std::size_t max_waiting = 64;
 }  // namespace
@@ -119,6 +120,7 @@ void server_actor::arm_status() {
 void server_actor::persist() {
     const auto& store = context_->options.store;
     if (!store) return;
+    persist_timer_.cancel();
     if (persisting_) {
         persist_again_ = true;
         return;
@@ -131,8 +133,15 @@ void server_actor::persist() {
                   [self](result<json> r) {
                       (void)self.tell_always([failed = !r, why = r ? std::string() : r.error().message](server_actor& a) {
                           a.persisting_ = false;
-                          if (failed) a.context_->report.log(log_level::error, a.record_->name, "its status cannot be stored: " + why);
-                          if (std::exchange(a.persist_again_, false) && !failed) a.persist();
+                          const bool again = std::exchange(a.persist_again_, false);
+                          if (failed && !std::exchange(a.unstored_, true))
+                              a.context_->report.log(log_level::error, a.record_->name, "its status is not stored, it is written again until it is: " + why);
+                          if (failed) {
+                              a.persist_timer_ = a.tell_after(persist_retry, [&a] { a.persist(); });
+                              return;
+                          }
+                          a.unstored_ = false;
+                          if (again) a.persist();
                       });
                   });
 }
@@ -234,7 +243,7 @@ void server_actor::reconfigure() {
     record_->known_era = mcp::era::unknown;
     if (!begun_) return;
     if (was_enabled && !spec_->enabled) return feed_status(ev::disable{});
-    if (!was_enabled && spec_->enabled) return feed_status(ev::enable{});
+    if (!was_enabled && spec_->enabled && status_.state.now == status::disabled) return feed_status(ev::enable{});
     feed_status(ev::restart{"its configuration changed"});
 }
 
@@ -252,7 +261,7 @@ void server_actor::on_stop() {
 
 void server_actor::on_exit(const supervise::exit_reason&) noexcept {
     record_->state = status_.state;
-    for (auto* t : {&status_timer_, &health_timer_, &connect_timer_, &move_timer_, &pool_timer_, &stop_timer_}) t->cancel();
+    for (auto* t : {&status_timer_, &health_timer_, &connect_timer_, &move_timer_, &pool_timer_, &stop_timer_, &persist_timer_}) t->cancel();
     link_.reset();
     next_.reset();
     draining_.clear();

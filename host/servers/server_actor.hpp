@@ -103,6 +103,8 @@ class server_actor final : public supervise::actor {
     void hold(std::shared_ptr<call_job> job);
     void drop_held(std::uint64_t call, error why);
     void send_held();
+    milliseconds time_for(const call_job& job) const { return spec_->call_timeout ? std::min<milliseconds>(job.timeout, *spec_->call_timeout) : job.timeout; }
+    void count_refused();  ///< a call that was not sent
     void note_load() { record_->pending_calls = calls_.size() + held_.size() + pool_waiting_.size(); }
     void refuse_held(const error& why);
     void adopt_next();
@@ -153,15 +155,15 @@ class server_actor final : public supervise::actor {
     std::vector<std::shared_ptr<link>> draining_;
     std::optional<supervise::pool_machine> pool_;
     std::map<std::uint64_t, std::shared_ptr<link>> pooled_;             ///< by the pool's number
-    std::map<std::uint64_t, std::shared_ptr<call_job>> pool_waiting_;   ///< by the call's id
-    std::map<std::uint64_t, std::uint64_t> pool_probes_;                ///< probe → the pool's number
-    std::deque<supervise::pool_event> pool_events_;
-    bool feeding_pool_ = false;
     struct held_call {
         std::shared_ptr<call_job> job;
         steady_time since;
         supervise::timer_handle timeout;
     };
+    std::map<std::uint64_t, held_call> pool_waiting_;                   ///< by the call's id
+    std::map<std::uint64_t, std::uint64_t> pool_probes_;                ///< probe → the pool's number
+    std::deque<supervise::pool_event> pool_events_;
+    bool feeding_pool_ = false;
     bool holding_ = false;                 ///< "move": "restart" is under way; once no call is in flight link_ is null until it is back
     std::map<std::uint64_t, held_call> held_;  ///< calls meanwhile, in the order they came
     bool move_asked_ = false;              ///< for a permit
@@ -176,9 +178,9 @@ class server_actor final : public supervise::actor {
 
     std::vector<supervise::reply<json>> starting_;  ///< who waits for the attempt's end
     std::vector<supervise::reply<json>> ending_;    ///< who waits for the connection's end
-    bool begun_ = false, stopping_ = false, persisting_ = false, persist_again_ = false;
+    bool begun_ = false, stopping_ = false, persisting_ = false, persist_again_ = false, unstored_ = false;
     int last_breaker_state_ = HF_BREAKER_CLOSED;
-    supervise::timer_handle status_timer_, health_timer_, connect_timer_, move_timer_, pool_timer_, stop_timer_;
+    supervise::timer_handle status_timer_, health_timer_, connect_timer_, move_timer_, pool_timer_, stop_timer_, persist_timer_;
 };
 
 }  // namespace holdfast::servers

@@ -14,7 +14,7 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     const auto refuse = [&](errc code, std::string why, nanoseconds retry) {
         error e{code, std::move(why)};
         if (retry > nanoseconds(0)) e.retry_after = std::chrono::ceil<milliseconds>(retry);
-        ++record_->failed_calls;
+        count_refused();
         job->finish(tl::unexpected(std::move(e)));
     };
     ++record_->calls;
@@ -33,11 +33,17 @@ void server_actor::call(std::shared_ptr<call_job> job) {
     (void)send_call(link_, std::move(job));
 }
 
+void server_actor::count_refused() {
+    ++record_->failed_calls;
+    count(&server_figures::calls);
+    count(&server_figures::failed_calls);
+}
+
 bool server_actor::send_call(const std::shared_ptr<link>& l, std::shared_ptr<call_job> job) {
     const auto refuse = [&](std::string why, nanoseconds retry) {
         error e{errc::unavailable, std::move(why)};
         if (retry > nanoseconds(0)) e.retry_after = std::chrono::ceil<milliseconds>(retry);
-        ++record_->failed_calls;
+        count_refused();
         job->finish(tl::unexpected(std::move(e)));
         return false;
     };
@@ -50,7 +56,7 @@ bool server_actor::send_call(const std::shared_ptr<link>& l, std::shared_ptr<cal
     c.id = job->id;
     c.method = job->method;
     c.params = std::move(job->params);
-    c.timeout = spec_->call_timeout ? std::min(job->timeout, *spec_->call_timeout) : job->timeout;
+    c.timeout = time_for(*job);
     c.accepts_input = static_cast<bool>(job->events.input);
     c.wants_progress = static_cast<bool>(job->events.progress);
     c.owner = job->session;
@@ -146,7 +152,7 @@ void server_actor::on_done(link& l, mcp::out::done d) {
         if (const auto it = pooled_.find(job->pooled); it != pooled_.end() && it->second.get() == &l) feed_pool(supervise::pool_ev::release{job->pooled, finished});
     }
     // One that drains says nothing about the connection that serves.
-    const bool connected = (&l == link_.get() || job->pooled != 0) && !l.machine.is_over() && status_.state.now == status::healthy;
+    const bool connected = (&l == link_.get() || job->pooled != 0) && !l.draining && !l.machine.is_over() && status_.state.now == status::healthy;
     if (d.answered && job->events.refused) job->events.refused(d.answered->code, d.answered->message, d.answered->data);
     job->finish(std::move(d.outcome));
     if (!connected || !sample || outcome == HF_OUTCOME_DROPPED) return;

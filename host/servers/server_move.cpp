@@ -106,7 +106,10 @@ void server_actor::on_next_ready(mcp::out::ready r) {
     server_log(false, "moved to the new generation of " + transport_name());
     publish();
     send_held();
-    for (auto& [id, job] : waiting) pool_call(std::move(job));
+    for (auto& [id, held] : waiting) {
+        held.job->timeout = std::max(milliseconds(1), held.job->timeout - std::chrono::duration_cast<milliseconds>(now() - held.since));
+        pool_call(std::move(held.job));
+    }
     follow_verdict();
     consider_move();
 }
@@ -125,11 +128,10 @@ void server_actor::hold(std::shared_ptr<call_job> job) {
     const auto id = job->id;
     if (held_.size() >= max_held) {
         ++record_->calls;
-        ++record_->failed_calls;
+        count_refused();
         return job->finish(fail(errc::overloaded, "'" + record_->name + "' restarts, and " + std::to_string(max_held) + " calls wait for it already"));
     }
-    const auto timeout = spec_->call_timeout ? std::min(job->timeout, *spec_->call_timeout) : job->timeout;
-    auto timer = tell_after(timeout, [this, id] { drop_held(id, {errc::timeout, "'" + record_->name + "' restarts and was not back in time; the call was not sent"}); });
+    auto timer = tell_after(time_for(*job), [this, id] { drop_held(id, {errc::timeout, "'" + record_->name + "' restarts and was not back in time; the call was not sent"}); });
     held_.emplace(id, held_call{std::move(job), now(), std::move(timer)});
     note_load();
 }
@@ -139,7 +141,7 @@ void server_actor::drop_held(std::uint64_t id, error why) {
     if (held.empty()) return;
     note_load();
     ++record_->calls;
-    ++record_->failed_calls;
+    count_refused();
     held.mapped().job->finish(tl::unexpected(std::move(why)));
 }
 

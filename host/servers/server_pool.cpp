@@ -7,8 +7,11 @@ namespace holdfast::servers {
 void server_actor::pool_call(std::shared_ptr<call_job> job) {
     if (!pool_) pool_.emplace(*spec_->pool, random_);
     const auto id = job->id;
-    job->asked = now();
-    pool_waiting_.emplace(id, std::move(job));
+    auto timer = tell_after(time_for(*job), [this, id] {
+        feed_pool(supervise::pool_ev::cancel{id});
+        drop_pool_waiting(id, {errc::timeout, "'" + record_->name + "' had no connection free in time; the call was not sent"});
+    });
+    pool_waiting_.emplace(id, held_call{std::move(job), now(), std::move(timer)});
     feed_pool(supervise::pool_ev::acquire{id});
 }
 
@@ -49,14 +52,14 @@ void server_actor::perform(supervise::pool_action& action) {
         pool_probes_[id] = k->conn;
         feed(it->second, mcp::in::probe{id, std::chrono::duration_cast<milliseconds>(pool_->rules().check), nullptr});
     } else if (auto* o = std::get_if<act::offer>(&action)) {
-        auto job = pool_waiting_.extract(o->waiter);
+        auto waiting = pool_waiting_.extract(o->waiter);
         auto it = pooled_.find(o->conn);
-        if (job.empty() || it == pooled_.end()) return feed_pool(supervise::pool_ev::cancel{o->waiter});
+        if (waiting.empty() || it == pooled_.end()) return feed_pool(supervise::pool_ev::cancel{o->waiter});
         feed_pool(supervise::pool_ev::accept{o->waiter, o->conn});
-        auto& waited = job.mapped();
-        waited->timeout = std::max(milliseconds(1), waited->timeout - std::chrono::duration_cast<milliseconds>(now() - waited->asked));
-        waited->pooled = o->conn;
-        if (!send_call(it->second, std::move(waited))) feed_pool(supervise::pool_ev::release{o->conn, true});
+        auto& [job, since, timer] = waiting.mapped();
+        job->timeout = std::max(milliseconds(1), time_for(*job) - std::chrono::duration_cast<milliseconds>(now() - since));
+        job->pooled = o->conn;
+        if (!send_call(it->second, std::move(job))) feed_pool(supervise::pool_ev::release{o->conn, true});
     } else if (auto* r = std::get_if<act::refuse>(&action)) {
         drop_pool_waiting(r->waiter, {r->why.code, "'" + record_->name + "': " + r->why.message});
     } else if (auto* l = std::get_if<act::leak>(&action)) {
@@ -68,10 +71,8 @@ void server_actor::drop_pool_waiting(std::uint64_t id, error why) {
     auto job = pool_waiting_.extract(id);
     if (job.empty()) return;
     note_load();
-    ++record_->failed_calls;
-    count(&server_figures::calls);
-    count(&server_figures::failed_calls);
-    job.mapped()->finish(tl::unexpected(std::move(why)));
+    count_refused();
+    job.mapped().job->finish(tl::unexpected(std::move(why)));
 }
 
 std::optional<std::uint64_t> server_actor::pool_number(const link& l) const {

@@ -176,26 +176,37 @@ void server_set::impl::rescan() {
             std::lock_guard serial(self->applying);
             for (const auto& name : self->unstored) self->store_override(name, [](result<json>) {});
         }
-        const std::uint64_t edits_before = self->edits;
-        self->context->options.store->submit("list", {{"table", "overrides"}, {"prefix", "mcpServers/"}, {"limit", override_page}}, store_timeout, {},
-                                             [weak, edits_before](result<json> r) {
-                                                 auto self = weak.lock();
-                                                 if (!self) return;
-                                                 if (r) self->take_rows(member(*r, "rows"), edits_before);
-                                                 self->rescan();
-                                             });
+        self->read_rows(json::array(), [weak, edits_before = self->edits.load()](result<json> rows) {
+            auto self = weak.lock();
+            if (!self) return;
+            if (rows) self->take_rows(*rows, edits_before);
+            self->rescan();
+        });
     });
+}
+
+/// All of them, page by page.
+void server_set::impl::read_rows(json before, row_reply done) {
+    const std::string after = before.empty() ? std::string() : string_or(before.back(), "key");
+    context->options.store->submit("list", {{"table", "overrides"}, {"prefix", "mcpServers/"}, {"after", after}, {"limit", override_page}}, store_timeout, {},
+                                   [weak = weak_from_this(), before = std::move(before), done = std::move(done)](result<json> r) mutable {
+                                       if (!r) return done(std::move(r));
+                                       const json& page = member(*r, "rows");
+                                       before.insert(before.end(), page.begin(), page.end());
+                                       auto self = weak.lock();
+                                       if (!self || page.size() < override_page) return done(std::move(before));
+                                       self->read_rows(std::move(before), std::move(done));
+                                   });
 }
 
 void server_set::load_overrides(row_reply done) {
     if (!impl_->context->options.store) return done(json::object());
-    impl_->context->options.store->submit("list", {{"table", "overrides"}, {"prefix", "mcpServers/"}, {"limit", override_page}}, store_timeout, {},
-                                          [self = impl_, done = std::move(done)](result<json> r) mutable {
-                                              if (r) self->take_rows(member(*r, "rows"), self->edits);
-                                              else self->context->report.log(log_level::error, "", "what was changed at runtime cannot be read: " + r.error().message);
-                                              self->rescan();
-                                              done(std::move(r));
-                                          });
+    impl_->read_rows(json::array(), [self = impl_, done = std::move(done)](result<json> rows) mutable {
+        if (rows) self->take_rows(*rows, self->edits);
+        else self->context->report.log(log_level::error, "", "what was changed at runtime cannot be read: " + rows.error().message);
+        self->rescan();
+        done(std::move(rows));
+    });
 }
 
 void server_set::update_config(const std::string& name, json changes, const std::string& who, row_reply done) {

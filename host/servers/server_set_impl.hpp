@@ -178,6 +178,7 @@ struct server_set::impl : std::enable_shared_from_this<impl> {
     result<void> valid(const std::string& name);
     void take_rows(const json& rows, std::uint64_t edits_before);
     void rescan();
+    void read_rows(json before, row_reply done);
 
     // server_set_health.cpp
     void look_at_resources();

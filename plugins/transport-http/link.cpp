@@ -137,6 +137,7 @@ void link::post(const exchange_ptr& x) {
     } else {
         r.body = x->out.method == "initialize" ? x->text : std::move(x->text);  // perhaps once more, the older way
     }
+    if (x->out.kind != message_kind::request) r.timeouts.total = delivery_time;
     transmit(x, std::move(r));
 }
 

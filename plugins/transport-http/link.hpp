@@ -18,6 +18,7 @@
 namespace holdfast::transport_http {
 
 inline constexpr std::size_t max_exchanges = 1024;  ///< of one connection, waiting ones included
+inline constexpr std::chrono::milliseconds delivery_time{30'000};  ///< of what expects no answer: a server that never accepts it holds nothing for ever
 inline constexpr int max_resumes = 5;               ///< of one broken stream, without a new event in between
 inline constexpr int max_credential_tries = 2;      ///< of one message, after the first
 inline constexpr std::chrono::milliseconds first_reconnect{1'000}, longest_reconnect{30'000}, longest_asked_retry{300'000};

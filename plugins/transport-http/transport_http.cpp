@@ -9,7 +9,8 @@ namespace holdfast::transport_http {
 namespace {
 
 constexpr const char* worker_name = "http";
-constexpr net::client_limits limits{512, 4096, 65'536};
+/// Far above what a thousand servers need, with a stream of each that stays open: one server must not use up what others need.
+constexpr net::client_limits limits{16'384, 4'096, 65'536};
 constexpr std::size_t max_logins = 16;  // at a time
 std::string login_worker(std::size_t slot) { return "login-" + std::to_string(slot); }
 constexpr std::size_t max_accounts = 10'000;  // as many as there may be servers; then those without a connection are forgotten

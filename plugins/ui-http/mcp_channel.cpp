@@ -51,7 +51,7 @@ void mcp_channel::forward(std::string_view text) {
             for (const auto& [raw, other] : under_way_)
                 if (!other->id.empty() && other->id == which) cancelled = other->call;
             if (cancelled == 0) return;
-        } else if (under_way_.size() >= max_channel_calls) {
+        } else if (!e->id.empty() && under_way_.size() >= max_channel_calls) {
             full = true;
         } else {
             if (e->method == "initialize") initializing_ = true;
@@ -60,10 +60,7 @@ void mcp_channel::forward(std::string_view text) {
         }
     }
     if (cancelled) return api_->cancel(cancelled);
-    if (full) {
-        if (!e->id.empty()) fail(e->id, rpc_failed, "too many requests are under way on this connection");
-        return;
-    }
+    if (full) return fail(e->id, rpc_failed, "too many requests are under way on this connection");
     if (problem.empty()) params.append(R"(,"message":)").append(text);
     else params += R"(,"parse_error":)" + web::json_quote(problem);
     const auto self = shared_from_this();

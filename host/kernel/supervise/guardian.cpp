@@ -273,6 +273,8 @@ struct guard {
 
     /// Ctrl-C ended a host that does not handle it: that was meant.
     static bool interrupted(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGINT; }
+    /// It was told to stop before it had come so far as to handle that: there was nothing to stop.
+    bool stopped_unborn(int status) const { return stop_requests == 1 && !serving && WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT); }
 
     int run(int argc, char** argv) {
         seeded_random random(random_seed());
@@ -292,6 +294,7 @@ struct guard {
             close_link();
             clean_up();
             ended = serving && WIFEXITED(status) && WEXITSTATUS(status) != exit_restart_me ? "_exit(" + std::to_string(WEXITSTATUS(status)) + ")" : "";
+            if (stopped_unborn(status)) return 0;
             const auto v = decision.on_host_exit(status, stop_requests > 0 || interrupted(status), serving, started, std::chrono::steady_clock::now());
             if (v.action == guardian_decision::verdict::what::exit) return v.exit_code;
             const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit code " + std::to_string(WEXITSTATUS(status));

@@ -50,7 +50,6 @@ void legacy_session::post(stream_id on, json message, const offer& from, steady_
     if (!m) return plain(on, 400, error_message(nullptr, {rpc_code::invalid_request, m.error().message, {}}), out);
     if (auto* r = std::get_if<rpc_request>(&*m)) {
         const auto n = streams_.open_post(on, 1);
-        if (n == 0) return plain(on, 200, error_message(r->id, {rpc_code::internal_error, "too many requests of this session are under way", {}}), out);
         return request(std::move(*r), n, from, now, out);
     }
     if (auto* r = std::get_if<rpc_response>(&*m)) response(std::move(*r), out);
@@ -72,7 +71,7 @@ void legacy_session::batch(stream_id on, json messages, const offer& from, stead
     }
     stream_board::number n = 0;
     if (answers > 0) {
-        if ((n = streams_.open_post(on, answers)) == 0) return refuse("too many requests of this session are under way");
+        n = streams_.open_post(on, answers);
         streams_.ensure_open(n, now, out);
     }
     for (auto& m : all) {

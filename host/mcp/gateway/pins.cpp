@@ -31,11 +31,11 @@ pin_table::review_result pin_table::review(const std::vector<seen>& tools, bool 
     return out;
 }
 
-bool pin_table::held(const std::string& server, const std::string& tool) const {
+bool pin_table::held(const std::string& server, const std::string& tool, const std::string& hash) const {
     const auto s = pins_.find(server);
     if (s == pins_.end()) return false;
     const auto t = s->second.find(tool);
-    return t != s->second.end() && !t->second.new_hash.empty();
+    return t != s->second.end() && t->second.hash != hash;
 }
 
 json pin_table::rows(const std::string& server, bool held_only) const {

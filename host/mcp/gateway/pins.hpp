@@ -27,7 +27,8 @@ class pin_table {
     };
     /// What the servers offer now. `trust_changes`: a changed definition is pinned at once, with its alarm.
     review_result review(const std::vector<seen>& tools, bool trust_changes, const std::string& now);
-    bool held(const std::string& server, const std::string& tool) const;
+    /// Whether a definition with this hash is another one than was approved, reviewed or not. One never seen is not.
+    bool held(const std::string& server, const std::string& tool, const std::string& hash) const;
 
     /// {"pins":[{"server","tool","state":"pinned"|"held","hash","since","new_hash"?,"change"?}]}, by server and tool.
     json rows(const std::string& server, bool held_only) const;

@@ -6,12 +6,10 @@
 namespace holdfast::mcp::gateway {
 
 stream_board::number stream_board::open_post(stream_id on, std::size_t answers) {
-    if (streams_.size() >= limits_.max_streams) {
-        // Finished ones are kept for those who might come back; the present goes before the past.
-        auto oldest = std::find_if(streams_.begin(), streams_.end(), [](const auto& s) { return s.first != standalone && s.second.done && !s.second.on; });
-        if (oldest == streams_.end()) return 0;
-        drop(oldest);
-    }
+    // Finished ones are kept for those who might come back; the present goes before the past.
+    const auto finished = [](const auto& s) { return s.second.done && !s.second.on; };
+    if (streams_.size() >= limits_.max_streams)
+        if (const auto oldest = std::find_if(streams_.begin(), streams_.end(), finished); oldest != streams_.end()) drop(oldest);
     stream s;
     s.on = on;
     s.answers = answers;
@@ -35,6 +33,7 @@ void stream_board::ensure_open(number n, steady_time, actions& out) {
 void stream_board::put(number n, stream& s, std::string text, actions& out) {
     const auto seq = s.next++;
     if (s.on) out.push_back(act::emit{*s.on, event_id(n, seq), text});
+    if (s.on) s.told = seq;
     if (!resumable_) return;
     bytes_ += text.size();
     s.kept.push_back({seq, std::move(text)});
@@ -104,14 +103,16 @@ bool stream_board::attach(stream_id on, const std::string& last_event, steady_ti
     }
     const bool resumed = n != standalone || seen > 0;
     stream& s = streams_[n];
+    if (!resumed) seen = s.told;  // who was there before has heard that
     if (s.on) out.push_back(act::end{*s.on});  // one reader each: the newer one is the one that is there
     s.on = on;
     s.left.reset();
     s.events = true;
     out.push_back(act::head{on, 200, true});
-    if (!resumed && primed_ && resumable_) out.push_back(act::emit{on, event_id(n, s.next - 1), {}});
+    if (!resumed && primed_ && resumable_) out.push_back(act::emit{on, event_id(n, seen), {}});
     for (const event& e : s.kept)
         if (e.seq > seen) out.push_back(act::emit{on, event_id(n, e.seq), e.text});
+    s.told = s.next - 1;
     if (!s.done) return true;
     out.push_back(act::end{on});
     s.on.reset();

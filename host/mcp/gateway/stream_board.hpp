@@ -16,7 +16,7 @@ class stream_board {
     using number = std::uint64_t;  ///< of a stream within the session; first part of its event ids
     static constexpr number standalone = 0;  ///< what belongs to no request
 
-    /// A POST with requests. Refused (0) beyond max_streams.
+    /// A POST with requests. How many there may be at once is the caller's affair; of finished ones max_streams are kept.
     number open_post(stream_id on, std::size_t answers);
     /// A GET: without a last event the standalone stream, else the one of that event, with what came after it. false, and nothing
     /// has happened: there is no such stream any more.
@@ -48,6 +48,7 @@ class stream_board {
         std::size_t answers = 0;  ///< still to come
         bool done = false;
         std::uint64_t next = 1;
+        std::uint64_t told = 0;   ///< the last event somebody was there to hear
         std::deque<event> kept;
         steady_time opened{};
         std::optional<steady_time> left;  ///< done or abandoned since

@@ -122,10 +122,12 @@ void account::refresh() {
     r.timeouts.total = fetch_time;
     r.max_body_bytes = max_document_bytes;
     r.may_connect = [server = granted_->server_reach](std::string_view address) { return may_reach(server, reach_of(address)); };
-    perform(std::move(r), [self = shared_from_this()](const answer& a) { self->on_refreshed(a); });
+    perform(std::move(r), [self = shared_from_this(), sent = granted_->refresh_token](const answer& a) { self->on_refreshed(sent, a); });
 }
 
-void account::on_refreshed(const answer& a) {
+void account::on_refreshed(const std::string& sent, const answer& a) {
+    // A person has logged in meanwhile: what this answer says is of credentials that are no longer used.
+    if (granted_ && granted_->refresh_token != sent) return renewed({});
     if (a.result.what != net::outcome::ok) return renewed({HF_E_UNAVAILABLE, "the credentials could not be renewed: " + a.result.message + ".", true});
     if (!granted_) return renewed(needs_person("the credentials were removed"));
     const token_answer t = read_token_answer(a.result.status, a.body);

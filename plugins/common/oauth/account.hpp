@@ -59,7 +59,7 @@ class account : public std::enable_shared_from_this<account> {
     void renew(then t);
     void renewed(const sdk::status& s);
     void refresh();
-    void on_refreshed(const answer& a);
+    void on_refreshed(const std::string& sent, const answer& a);
     sdk::status needs_person(const std::string& why) const;
 
     void run(std::shared_ptr<attempt> a, next_step s);

@@ -24,16 +24,23 @@ TEST(pins, the_first_definition_is_trusted_and_a_changed_one_is_held) {
     r = t.review({changed.seen()}, false, "now");
     ASSERT_EQ(r.alarms.size(), 1u);
     EXPECT_EQ(r.alarms[0].now, changed.hash);
-    EXPECT_TRUE(t.held("a", "x"));
+    EXPECT_TRUE(t.held("a", "x", changed.hash));
     EXPECT_TRUE(t.review({changed.seen()}, false, "now").alarms.empty()) << "said once";
     const json row = t.rows("", true)["pins"][0];
     EXPECT_EQ(row["change"][0]["path"], "/description");
+}
+TEST(pins, a_changed_definition_is_held_before_it_is_reviewed) {
+    pin_table t;
+    EXPECT_FALSE(t.held("a", "x", first.hash)) << "never seen";
+    t.review({first.seen()}, false, "then");
+    EXPECT_FALSE(t.held("a", "x", first.hash));
+    EXPECT_TRUE(t.held("a", "x", changed.hash));
 }
 TEST(pins, reordered_keys_raise_no_alarm) {
     pin_table t;
     t.review({first.seen()}, false, "then");
     EXPECT_TRUE(t.review({reordered.seen()}, false, "now").changed.empty());
-    EXPECT_FALSE(t.held("a", "x"));
+    EXPECT_FALSE(t.held("a", "x", reordered.hash));
 }
 TEST(pins, approval_is_of_the_one_definition_that_was_looked_at) {
     pin_table t;
@@ -41,9 +48,9 @@ TEST(pins, approval_is_of_the_one_definition_that_was_looked_at) {
     EXPECT_FALSE(t.approve("a", "x", "", "anna", "now")) << "nothing waits";
     t.review({changed.seen()}, false, "now");
     EXPECT_EQ(t.approve("a", "x", first.hash, "anna", "now").error().code, errc::stale);
-    EXPECT_TRUE(t.held("a", "x"));
+    EXPECT_TRUE(t.held("a", "x", changed.hash));
     ASSERT_TRUE(t.approve("a", "x", changed.hash, "anna", "now"));
-    EXPECT_FALSE(t.held("a", "x"));
+    EXPECT_FALSE(t.held("a", "x", changed.hash));
     EXPECT_TRUE(t.review({changed.seen()}, false, "later").alarms.empty());
     EXPECT_EQ(t.review({first.seen()}, false, "later").alarms.size(), 1u) << "the way back is a change too";
 }
@@ -52,21 +59,21 @@ TEST(pins, one_that_comes_back_to_what_was_approved_is_free_again) {
     t.review({first.seen()}, false, "then");
     t.review({changed.seen()}, false, "now");
     EXPECT_EQ(t.review({first.seen()}, false, "later").changed.count("a"), 1u);
-    EXPECT_FALSE(t.held("a", "x"));
+    EXPECT_FALSE(t.held("a", "x", first.hash));
 }
 TEST(pins, survive_the_store) {
     pin_table t, u;
     t.review({first.seen()}, false, "then");
     t.review({changed.seen()}, false, "now");
     u.load("a", json::parse(t.row("a").dump()));
-    EXPECT_TRUE(u.held("a", "x"));
+    EXPECT_TRUE(u.held("a", "x", changed.hash));
     EXPECT_EQ(u.rows("", false), t.rows("", false));
 }
 TEST(pins, where_changes_are_trusted_they_are_said_and_taken) {
     pin_table t;
     t.review({first.seen()}, true, "then");
     EXPECT_EQ(t.review({changed.seen()}, true, "now").alarms.size(), 1u);
-    EXPECT_FALSE(t.held("a", "x"));
+    EXPECT_FALSE(t.held("a", "x", changed.hash));
 }
 
 }  // namespace

@@ -55,17 +55,50 @@ RC_GTEST_PROP(stream_board, never_keeps_more_than_its_budget, ()) {
     stream_id next = 1;
     std::vector<stream_board::number> open;
     for (const int size : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 600))) {
-        if (const auto n = b.open_post(next, 1)) {
-            open.push_back(n);
-            b.ensure_open(n, start, out);
-            b.gone(next, start);
-        }
-        ++next;
+        open.push_back(b.open_post(next, 1));
+        b.ensure_open(open.back(), start, out);
+        b.gone(next++, start);
         if (!open.empty()) b.send(open[static_cast<std::size_t>(size) % open.size()], std::string(static_cast<std::size_t>(size), 'x'), start, out);
         if (size % 3 == 0 && !open.empty()) b.answer(open.back(), "a", start, out), open.pop_back();
         RC_ASSERT(b.bytes() <= l.max_replay_bytes);
-        RC_ASSERT(open.size() <= l.max_streams);
     }
+}
+TEST(stream_board, the_finished_make_room_for_any_number_under_way) {
+    limits l;
+    l.max_streams = 4;
+    stream_board b(l, true, false);
+    actions out;
+    const auto finished = b.open_post(1, 1);
+    b.ensure_open(finished, start, out);
+    b.answer(finished, "answer", start, out);
+    EXPECT_TRUE(b.attach(2, std::to_string(finished) + "-0", start, out)) << "kept for whoever comes back";
+    b.gone(2, start);
+    for (stream_id on = 10; on < 20; ++on) EXPECT_NE(b.open_post(on, 1), 0u);
+    EXPECT_FALSE(b.attach(3, std::to_string(finished) + "-0", start, out));
+}
+TEST(stream_board, a_listener_without_an_id_hears_what_nobody_has_heard) {
+    stream_board b({}, true, true);
+    actions out;
+    const auto heard = [&] {
+        std::vector<std::string> texts;
+        for (const auto& a : out)
+            if (const auto* e = std::get_if<act::emit>(&a); e && !e->text.empty()) texts.push_back(e->text);
+        out.clear();
+        return texts;
+    };
+    ASSERT_TRUE(b.attach(1, "", start, out));
+    b.send(stream_board::standalone, "first", start, out);
+    EXPECT_EQ(heard(), std::vector<std::string>{"first"});
+    b.gone(1, start);
+    b.send(stream_board::standalone, "second", start, out);
+    ASSERT_TRUE(b.attach(2, "", start, out));
+    const auto* primed = std::get_if<act::emit>(&out.at(1));
+    ASSERT_TRUE(primed);
+    EXPECT_EQ(primed->event, "0-1") << "whoever is cut off right here resumes after what was heard";
+    EXPECT_EQ(heard(), std::vector<std::string>{"second"});
+    ASSERT_TRUE(b.attach(3, "", start, out));
+    EXPECT_TRUE(heard().empty());
+    ASSERT_TRUE(b.attach(4, "0-0", start, out));
 }
 TEST(stream_board, finished_streams_are_forgotten_after_a_while) {
     stream_board b({}, true, true);

@@ -105,7 +105,7 @@ class fake_store final : public plugins::call_port {
         if (method == "list") {
             json found = json::array();
             for (const auto& [key, value] : rows)
-                if (key.rfind(string_or(request, "prefix"), 0) == 0) found.push_back({{"key", key}, {"value", value}});
+                if (key.rfind(string_or(request, "prefix"), 0) == 0 && key > string_or(request, "after") && found.size() < static_cast<std::size_t>(int_or(request, "limit", 1))) found.push_back({{"key", key}, {"value", value}});
             done(json{{"rows", std::move(found)}});
             return 1;
         }
