@@ -187,14 +187,15 @@ void server_set::impl::rescan() {
 
 /// All of them, page by page.
 void server_set::impl::read_rows(json before, row_reply done) {
-    const std::string after = before.empty() ? std::string() : string_or(before.back(), "key");
+    std::string after = before.empty() ? std::string() : string_or(before.back(), "key");
     context->options.store->submit("list", {{"table", "overrides"}, {"prefix", "mcpServers/"}, {"after", after}, {"limit", override_page}}, store_timeout, {},
-                                   [weak = weak_from_this(), before = std::move(before), done = std::move(done)](result<json> r) mutable {
+                                   [weak = weak_from_this(), before = std::move(before), after, done = std::move(done)](result<json> r) mutable {
                                        if (!r) return done(std::move(r));
                                        const json& page = member(*r, "rows");
                                        before.insert(before.end(), page.begin(), page.end());
                                        auto self = weak.lock();
-                                       if (!self || page.size() < override_page) return done(std::move(before));
+                                       const bool last = page.size() < override_page || string_or(page.back(), "key") <= after;
+                                       if (!self || last) return done(std::move(before));
                                        self->read_rows(std::move(before), std::move(done));
                                    });
 }

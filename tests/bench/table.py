@@ -276,8 +276,8 @@ whatever else runs on the machine is felt by both; trust ratios more than absolu
   whose p50 moves between two levels (about 2.5 and 4.2 µs); growth is therefore read from p10.
 - Sessions of the host: `host_bench.mjs` creates sessions through the control socket of the real program with the SQLite store, has the
   demonstration model answer four messages of 600 bytes in each (about 5 KB of messages), and divides the growth of private dirty
-  memory by 1,000 sessions, after 1,500 others (they fill the topics that all sessions share). Nothing returns memory to the system
-  in between. At rest: after `keep_events_s`, half a second here and a minute by default, a session packs its messages and gives back
+  memory by 1,000 sessions, after 1,500 others (they fill the topics that all sessions share). The host gives free memory
+  back twice a minute. At rest: after `keep_events_s`, half a second here and a minute by default, a session packs its messages and gives back
   its events; a client that attaches later takes the snapshot instead of a replay. Growth of pages is
   too small by the holes that earlier sessions left and later ones fill (the restored and the hibernated ones) and too large by those they
   leave themselves (the one after four turns); so `tests/unit/sessions/memory_test.cpp` counts what the allocator hands out, in simulated time, for the

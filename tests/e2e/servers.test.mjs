@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { alive, badServer, configuration, demoServer, fdCount, patience, until, withHost, zombiesOf } from './host.mjs';
+import { Host, alive, badServer, configuration, demoServer, fdCount, patience, until, withHost, zombiesOf } from './host.mjs';
 
 const bad = (mode, ...more) => ({ command: badServer, args: ['--mode', ...String(mode).split(' '), ...more] });
 const withServers = (mcpServers, body, sections = {}) => withHost(configuration({ ...sections, mcpServers: { demo: demoServer(), ...mcpServers } }), body);
@@ -96,6 +96,17 @@ test('a server that dies at every start does not disturb its neighbours', () =>
     const health = await host.call('host.health');
     assert.equal(health.status, 'degraded');
   }));
+
+test('a shell that allows few descriptors allows a hundred servers', async () => {
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`s${i}`, demoServer()]));
+  const host = new Host(configuration({ mcpServers: many }));
+  try {
+    await host.launch({ under: ['sh', '-c', 'ulimit -Sn 128 && exec "$@"', 'sh'] });
+    await until('every server', async () => (await host.call('server.list')).servers.filter((s) => s.status === 'healthy').length === 100, 60000);
+  } finally {
+    await host.close();
+  }
+});
 
 describe('servers that misbehave', () => {
   // After a first round, everything that is opened once is open; a second round must not open more.

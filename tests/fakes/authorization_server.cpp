@@ -25,6 +25,7 @@ authorization_server::~authorization_server() {
 void authorization_server::set(const std::function<void(faults&)>& f) {
     std::lock_guard lock(mutex_);
     f(faults_);
+    changed_.notify_all();
 }
 authorization_server::counts authorization_server::counted() const {
     std::lock_guard lock(mutex_);
@@ -76,7 +77,7 @@ void authorization_server::serve(const heard_request& q, script_server::peer& p)
     } else if (path == "/as/authorize") {
         authorize(read(query), p);
     } else if (path == "/as/token") {
-        give_token(q, p);
+        give_token(q, p, lock);
     } else {
         p.answer(404, "text/plain", "");
     }
@@ -147,7 +148,7 @@ void authorization_server::authorize(const fields& query, script_server::peer& p
     p.answer(302, "", "", "Location: " + pending_["redirect_uri"] + "?" + oauth::form_encode(back) + "\r\n");
 }
 
-void authorization_server::give_token(const heard_request& q, script_server::peer& p) {
+void authorization_server::give_token(const heard_request& q, script_server::peer& p, std::unique_lock<std::mutex>& lock) {
     fields body = read(q.body);
     const std::string kind = body["grant_type"];
     const auto refuse = [&](int status, const std::string& error) {
@@ -164,6 +165,7 @@ void authorization_server::give_token(const heard_request& q, script_server::pee
         t.scope = pending_["scope"];
     } else if (kind == "refresh_token") {
         ++counts_.refreshed;
+        changed_.wait(lock, [&] { return ending_ || !faults_.refresh_waits; });
         if (faults_.refresh_status != 200) return refuse(faults_.refresh_status, "temporarily_unavailable");
         const auto it = refresh_.find(body["refresh_token"]);
         if (it == refresh_.end() || !it->second.good) return refuse(400, "invalid_grant");

@@ -22,6 +22,7 @@ class authorization_server {
         std::string audience;                       ///< of the tokens, instead of the resource asked for
         int token_lives_s = 3600;
         int refresh_status = 200, register_status = 201;
+        bool refresh_waits = false;                 ///< the token endpoint answers a refresh when this is over
         bool denies = false;                        ///< the person says no
         std::string scope = "mcp:basic";            ///< what the server wants to see at first
         std::string write_scope;                    ///< what tools/call needs beyond
@@ -57,7 +58,7 @@ class authorization_server {
     void serve_mcp(const heard_request& q, script_server::peer& p, std::unique_lock<std::mutex>& lock);
     void stream(script_server::peer& p, std::unique_lock<std::mutex>& lock);
     void authorize(const fields& query, script_server::peer& p);
-    void give_token(const heard_request& q, script_server::peer& p);
+    void give_token(const heard_request& q, script_server::peer& p, std::unique_lock<std::mutex>& lock);
     void complain(const std::string& what) { ++counts_.wrong, problems_.push_back(what); }
     std::string fresh(const char* kind);
 

@@ -297,6 +297,24 @@ TEST(http_oauth, renewal_that_fails_for_now_is_tried_again_and_for_good_asks_for
     EXPECT_TRUE(p.call(c).ok());
 }
 
+TEST(http_oauth, a_renewal_that_comes_after_a_login_takes_nothing_from_it) {
+    authorization_server s;
+    directory d;
+    plugin p(d);
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    const auto c = p.open(config_of(s));
+    s.forget_tokens();
+    s.set([](auto& f) { f.refresh_waits = true; });
+    p.send(c, 500, "tools/list");
+    while (s.counted().refreshed == 0) std::this_thread::yield();
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    s.set([](auto& f) { f.refresh_waits = false, f.refresh_status = 400; });
+    EXPECT_TRUE(c->wait([&] { return c->answers.count("500") || c->failed.count("500"); }));
+    EXPECT_TRUE(c->failed.empty()) << c->failed.begin()->second.message;
+    EXPECT_TRUE(p.call(c).ok());
+    EXPECT_EQ(s.counted().refreshed, 1) << "what was granted last is in force";
+}
+
 TEST(http_oauth, an_answer_of_another_issuer_is_not_used) {
     for (const std::string iss : {"https://evil.example", "none", "slash"}) {
         authorization_server s;

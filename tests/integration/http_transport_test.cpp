@@ -27,6 +27,10 @@ class connection {
         const auto up = instance_.up();
         if (!up.ok()) throw std::runtime_error(up.message);
         table_ = instance_.ext<hf_transport>(HF_EXT_TRANSPORT);
+        open(1, config);
+    }
+    /// Another connection of the same plugin; what it reports is noted with the rest.
+    void open(std::uint64_t conn, const json& config) {
         hf_transport_sink sink{};
         sink.size = sizeof sink;
         sink.ctx = this;
@@ -39,12 +43,12 @@ class connection {
         sink.on_closed = [](void* c, const hf_error* e) { at(c).note([&](connection& me) { ++me.closed, me.why = sdk::from_error(e); }); };
         hf_error err = sdk::empty_error();
         const std::string text = config.dump();
-        if (table_->open(instance_.self(), 1, sdk::bytes(text), &sink, &err) != HF_OK) throw std::runtime_error(err.message);
+        if (table_->open(instance_.self(), conn, sdk::bytes(text), &sink, &err) != HF_OK) throw std::runtime_error(err.message);
     }
-    std::int32_t send(const json& m) {
+    std::int32_t send(const json& m, std::uint64_t conn = 1) {
         hf_error err = sdk::empty_error();
         const std::string text = m.dump();
-        return table_->send(instance_.self(), 1, sdk::bytes(text), &err);
+        return table_->send(instance_.self(), conn, sdk::bytes(text), &err);
     }
     void abandon(const std::string& id) { table_->abandon(instance_.self(), 1, sdk::bytes(id)); }
     bool close(milliseconds within = milliseconds(5000)) {
@@ -363,6 +367,16 @@ TEST(http_transport, nobody_there_fails_the_request_and_the_first_one_the_connec
     EXPECT_EQ(c.opened, 1);
 }
 
+TEST(http_transport, a_server_that_accepts_nothing_takes_nothing_from_another) {
+    script_server stuck([](const heard_request&, script_server::peer& p) { p.wait_gone(); });
+    script_server well([](const heard_request& q, script_server::peer& p) { p.answer(200, "application/json", json{{"jsonrpc", "2.0"}, {"id", json::parse(q.body)["id"]}, {"result", json::object()}}.dump()); });
+    connection c(json{{"url", stuck.url("/mcp")}});
+    c.open(2, json{{"url", well.url("/mcp")}});
+    for (int i = 0; i < 600; ++i) ASSERT_EQ(c.send(notification("notifications/cancelled")), HF_OK);
+    ASSERT_TRUE(stuck.wait_heard(600));
+    ASSERT_EQ(c.send(modern(1, "tools/list"), 2), HF_OK);
+    EXPECT_TRUE(c.wait_messages(1));
+}
 TEST(http_transport, messages_are_bounded) {
     script_server s([](const heard_request& q, script_server::peer& p) {
         const json id = json::parse(q.body)["id"];

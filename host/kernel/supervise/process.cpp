@@ -28,8 +28,8 @@ void close_fd(int& fd) {
 
 }  // namespace
 
-process_actor::process_actor(runtime& rt, process_options options, process_callbacks callbacks, spawned_process p)
-    : actor(rt), pid_(p.pid), options_(std::move(options)), callbacks_(std::move(callbacks)), pidfd_(p.pidfd),
+process_actor::process_actor(runtime& rt, process_options options, process_callbacks callbacks, spawned_process p, std::shared_ptr<census> c)
+    : actor(rt), pid_(p.pid), options_(std::move(options)), callbacks_(std::move(callbacks)), census_(std::move(c)), pidfd_(p.pidfd),
       out_{p.out, {}, line_splitter(options_.max_line, line_splitter::when_long::drop), false},
       err_{p.err, {}, line_splitter(max_stderr_line, line_splitter::when_long::cut), true}, in_(p.in) {}
 
@@ -206,9 +206,20 @@ void process_actor::stop() {
 
 void process_actor::begin_stop() {
     if (std::exchange(stop_begun_, true) || leader_gone_) return;
-    known_ = descendants_of(read_process_table(), pid_);
+    with_table(&process_actor::ask_to_end);
+}
+
+void process_actor::ask_to_end(const table& now) {
+    if (leader_gone_) return;
+    known_ = descendants_of(now, pid_);
     close_stdin();
     ladder_ = tell_after(options_.stop.after_stdin, [this] { step(SIGTERM); });
+}
+
+void process_actor::with_table(void (process_actor::*then)(const table&), nanoseconds age) {
+    census_->ask([self = ref<process_actor>::share(this), then](const census::table& now) {
+        (void)self.tell_always([then, now](process_actor& me) { (me.*then)(*now); });
+    }, age);
 }
 
 void process_actor::step(int signal) {
@@ -277,9 +288,7 @@ void process_actor::leader_ended() {
                 end_stream(*s);
         }
     if (out_.fd >= 0 || err_.fd >= 0) {  // somebody still holds a pipe: whoever is in its session ends with it
-        for (const auto& row : read_process_table())
-            if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
-        for (const auto& row : known_) kill_if_same(row);
+        with_table(&process_actor::end_session);
         drain_ = tell_after(options_.drain_timeout, [this] { finish(false); });
     }
     finish_if_drained();
@@ -301,10 +310,22 @@ void process_actor::finish(bool drained) {
     auto how = describe_exit(drained);
     told_exit_ = true;
     if (callbacks_.on_exit) guarded([&] { callbacks_.on_exit(how); });
-    // The session's stragglers, after the news is out but while the pid is still ours.
-    for (const auto& row : read_process_table())
+    reason_ = std::move(how.reason);
+    with_table(&process_actor::end);
+}
+
+/// The stragglers, while the pid is still ours, and with it the number of the session.
+void process_actor::end_session(const table& now) {
+    std::lock_guard lock(life_mutex_);
+    if (reaped_) return;
+    for (const auto& row : now)
         if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
     for (const auto& row : known_) kill_if_same(row);
+}
+
+/// After the news is out.
+void process_actor::end(const table& now) {
+    end_session(now);
     {
         std::lock_guard lock(life_mutex_);
         if (!std::exchange(reaped_, true)) {
@@ -312,7 +333,7 @@ void process_actor::finish(bool drained) {
             waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_), &info, WEXITED);
         }
     }
-    exit(how.reason);
+    exit(reason_);
 }
 
 process_exit process_actor::describe_exit(bool drained) const {
@@ -371,9 +392,11 @@ void process_actor::end_now() {
 
 // ---- usage
 
-void process_actor::sample() {
+void process_actor::sample() { with_table(&process_actor::look, options_.sample_interval / 2); }
+
+void process_actor::look(const table& all) {
     if (leader_gone_) return;
-    const auto now = usage(read_process_table());
+    const auto now = usage(all);
     if (options_.memory_limit_bytes && now.rss_bytes > options_.memory_limit_bytes) {
         over_memory_ = true;
         if (callbacks_.on_memory_limit) guarded([&] { callbacks_.on_memory_limit(now); });

@@ -55,6 +55,7 @@ struct process_spawner::impl {
     };
     explicit impl(runtime& r) : rt(r) {}
     runtime& rt;
+    const std::shared_ptr<detail::census> census = std::make_shared<detail::census>(rt);
     mutable std::mutex mutex;
     std::condition_variable arrived;
     std::deque<job> jobs;
@@ -108,7 +109,7 @@ struct process_spawner::impl {
     void handle(const std::shared_ptr<impl>& self, job j) {
         auto made = detail::spawn_process(j.options);
         if (!made) return answer(j.done, tl::unexpected<error>(std::move(made.error())));
-        auto p = make_actor<detail::process_actor>(rt, std::move(j.options), std::move(j.callbacks), *made);
+        auto p = make_actor<detail::process_actor>(rt, std::move(j.options), std::move(j.callbacks), *made, census);
         {
             std::lock_guard lock(mutex);
             p->add_reference();

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "kernel/supervise/runtime.hpp"
+
 namespace holdfast::supervise::detail {
 
 bool read_process(pid_t pid, process_row& out) {
@@ -64,6 +66,45 @@ std::vector<process_row> descendants_of(const std::vector<process_row>& table, p
         }
     }
     return out;
+}
+
+void census::ask(unique_function<void(const table&)> then, nanoseconds age) {
+    table recent;
+    bool first = false;
+    {
+        std::lock_guard lock(mutex_);
+        if (last_ && age > nanoseconds(0) && rt_.now() - begun_ <= age) {
+            recent = last_;
+        } else {
+            waiting_.push_back(std::move(then));
+            first = !std::exchange(under_way_, true);
+        }
+    }
+    if (recent) then(recent);
+    if (first) post();
+}
+
+void census::post() {
+    if (!rt_.post([self = shared_from_this()] { self->read(); })) read();  // the pool has ended
+}
+
+void census::read() {
+    std::vector<unique_function<void(const table&)>> all;
+    {
+        std::lock_guard lock(mutex_);
+        all.swap(waiting_);
+    }
+    const auto begun = rt_.now();
+    const auto now = std::make_shared<const std::vector<process_row>>(read_process_table());
+    for (auto& then : all) then(now);
+    {
+        std::lock_guard lock(mutex_);
+        last_ = now;
+        begun_ = begun;
+        under_way_ = !waiting_.empty();
+        if (!under_way_) return;
+    }
+    post();  // others have their turn in between
 }
 
 void kill_if_same(const process_row& row) {

@@ -86,6 +86,18 @@ TEST(reads, an_update_ends_the_freshness_of_that_resource) {
     EXPECT_TRUE(s.asks(3, "a:1"));
     EXPECT_FALSE(s.asks(4, "a:2"));
 }
+TEST(reads, an_answer_from_before_an_update_is_not_kept) {
+    reading s;
+    s.on(in::watch{{"a:1"}});
+    const json listen = s.expect("subscriptions/listen");
+    s.read(1);
+    const json asked = s.expect("resources/read");
+    s.says({{"method", "notifications/resources/updated"}, {"params", {{"uri", "a:1"}, {"_meta", {{"io.modelcontextprotocol/subscriptionId", listen["id"]}}}}}});
+    s.fill(2, 1000, "public", "a:1", "s1", "new");
+    s.replies(asked, {{"resultType", "complete"}, {"contents", json::array({{{"uri", "a:1"}, {"text", "old"}}})}, {"cacheScope", "public"}, {"ttlMs", 1000}});
+    EXPECT_FALSE(s.asks(3));
+    EXPECT_EQ((*s.find<out::done>()->outcome)["contents"][0]["text"], "new");
+}
 TEST(reads, an_answer_that_took_input_is_not_kept) {
     reading s;
     s.on(in::call{1, "resources/read", {{"uri", "a:1"}}, milliseconds(1000), true, false, "s1"});

@@ -48,6 +48,22 @@ TEST(urls, the_caller_is_asked_and_the_call_goes_on_when_the_server_says_it_is_d
     ASSERT_TRUE(s.find<out::done>());
     EXPECT_TRUE(s.find<out::done>()->outcome);
 }
+TEST(urls, a_question_of_the_server_is_about_another_call_than_the_one_that_waits) {
+    script s;
+    s.become_legacy();
+    s.call(1, true);
+    s.expect("tools/call");
+    s.call(2, true);
+    s.refuses(s.expect("tools/call"), -32042, {{"elicitations", {url("e1")}}});
+    ASSERT_TRUE(s.find<out::input>());
+    const std::string visit = s.find<out::input>()->key;
+    s.says({{"id", 7}, {"method", "elicitation/create"}, {"params", {{"message", "which?"}, {"requestedSchema", {{"type", "object"}}}}}});
+    ASSERT_TRUE(s.find<out::input>());
+    EXPECT_EQ(s.find<out::input>()->id, 1u) << "the newer one has been answered: nothing can be asked about it";
+    s.on(in::answer{2, visit, {{"action", "accept"}}});
+    s.says({{"method", "notifications/elicitation/complete"}, {"params", {{"elicitationId", "e1"}}}});
+    s.expect("tools/call");
+}
 TEST(urls, one_that_is_done_before_the_caller_has_answered_does_not_make_it_wait) {
     visiting s;
     s.wants({url("e1")});

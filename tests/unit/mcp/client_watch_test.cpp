@@ -158,6 +158,39 @@ TEST(watching, no_wish_left_ends_the_subscription) {
     s.on(in::watch{{"a:2"}});
     s.expect("subscriptions/listen");
 }
+TEST(watching, nothing_is_due_while_a_subscription_is_being_opened) {
+    watching s(true);
+    s.on(in::watch{{"a:1"}});
+    const json first = s.expect("subscriptions/listen");
+    s.acknowledges(first);
+    s.on(in::watch{{"a:1", "a:2"}});
+    const json second = s.expect("subscriptions/listen");
+    s.replies(first, {{"resultType", "complete"}});  // one at a time is all this server has
+    EXPECT_FALSE(s.machine.next_deadline()) << "a timer that does nothing would be armed again at once, for ever";
+    s.wait(seconds(5));
+    EXPECT_TRUE(s.sent.empty());
+    s.refuses(second, -32603);
+    ASSERT_TRUE(s.machine.next_deadline());
+    s.now = *s.machine.next_deadline();
+    s.on(in::tick{});
+    s.expect("subscriptions/listen");
+}
+TEST(watching, a_legacy_server_that_did_not_take_the_wish_is_asked_again) {
+    watching s(false);
+    s.on(in::watch{{"a:1"}});
+    s.on(in::request_failed{dump(s.expect("resources/subscribe")["id"]), {errc::overloaded, "busy"}, 429});
+    EXPECT_TRUE(s.sent.empty());
+    s.wait(seconds(1));
+    s.expect("resources/subscribe");
+    s.wait(seconds(120));  // no answer
+    s.expect("notifications/cancelled");
+    s.wait(seconds(2));
+    s.replies(s.expect("resources/subscribe"), json::object());
+    s.wait(seconds(120));
+    EXPECT_TRUE(s.sent.empty());
+    s.on(in::watch{{}});
+    s.expect("resources/unsubscribe");
+}
 TEST(watching, a_refused_change_leaves_the_subscription_that_stands) {
     watching s(true);
     s.on(in::watch{{"a:1"}});

@@ -114,7 +114,11 @@ TEST_F(server_logins, of_a_transport_that_knows_none_are_errors) {
     const std::string info = "{}";
     transport.all[0].sink.on_open(transport.all[0].sink.ctx, sdk::bytes(info));
     EXPECT_EQ((*r)->error().code, errc::invalid_argument);
-    transport.end("x");
+    EXPECT_EQ(transport.closed, 1) << "it was a connection, and nobody wants it";
+    const auto again = ask(&L::begin), out = ask(&L::logout);
+    for (std::size_t i : {1u, 2u}) transport.all[i].sink.on_open(transport.all[i].sink.ctx, sdk::bytes(info));
+    for (const auto& asked : {again, out}) EXPECT_EQ((*asked)->error().code, errc::invalid_argument);
+    EXPECT_EQ(transport.closed, 3);
 }
 
 TEST_F(server_logins, logging_out_is_an_errand_too) {

@@ -96,6 +96,51 @@ TEST_F(server_changes_test, a_store_that_cannot_write_is_told_of_and_the_change_
     EXPECT_EQ(w.row("a")["overrides"], json{"stop_grace_s"});
 }
 
+TEST_F(server_changes_test, one_that_was_enabled_by_hand_and_then_in_the_file_goes_on_whole) {
+    json c = w.config({"a"});
+    c["mcpServers"]["a"]["disabled"] = true;
+    w.apply(c);
+    ASSERT_TRUE(w.command(&server_set::enable, "a"));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    c["mcpServers"]["a"].erase("disabled");
+    c["mcpServers"]["a"]["call_timeout_s"] = 3;
+    w.apply(c);
+    w.advance(seconds(5));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    const auto called = w.call("a");
+    EXPECT_TRUE(called->value && *called->value);
+    const auto checks = w.health.active.size();
+    w.advance(seconds(31));
+    EXPECT_GT(w.health.active.size(), checks) << "its health is looked at again";
+}
+
+TEST_F(server_changes_test, a_status_that_the_store_refused_is_stored_when_it_can_be) {
+    load();
+    w.apply(w.config({"a"}));
+    w.advance(seconds(1));
+    w.store->broken = true;
+    ASSERT_TRUE(w.command(&server_set::disable, "a"));
+    w.advance(seconds(60));
+    w.store->broken = false;
+    w.advance(seconds(31));
+    EXPECT_EQ(w.store->rows["a"]["status"], "disabled") << dump(w.store->rows["a"]);
+    w.stop();
+    w.start();
+    load();
+    w.apply(w.config({"a"}));
+    w.advance(seconds(1));
+    EXPECT_EQ(w.status_of("a"), "disabled");
+}
+
+TEST_F(server_changes_test, more_rows_than_one_page_are_all_read) {
+    for (int i = 0; i < 1500; ++i) w.store->rows["mcpServers/s" + std::to_string(i)] = {{"entry", {{"transport", "fake"}, {"disabled", true}}}, {"by", "bob"}};
+    load();
+    w.apply(w.config({"a"}));
+    EXPECT_EQ(w.set->names().size(), 1501u);
+    w.advance(seconds(31));
+    EXPECT_EQ(w.set->names().size(), 1501u);
+}
+
 TEST_F(server_changes_test, what_another_program_writes_into_the_store_is_found_within_thirty_seconds) {
     load();
     w.apply(w.config({"a"}));

@@ -95,6 +95,17 @@ TEST_F(server_figures_test, health_of_one_and_of_everything) {
     EXPECT_EQ(w.set->system_health()["status"], "healthy") << "one that a person disabled is not missing";
 }
 
+TEST_F(server_figures_test, calls_that_are_refused_are_counted_too) {
+    w.transport.servers["a"].dies_at_start = true;
+    w.apply(w.config({"a"}));
+    w.call("a");
+    w.call("a");
+    EXPECT_EQ(w.row("a")["calls"]["failed"], 2);
+    plugins::metrics_registry registry;
+    w.set->export_metrics(registry);
+    EXPECT_NE(registry.prometheus().find("holdfast_server_failed_calls{server=\"a\"} 2"), std::string::npos) << registry.prometheus();
+}
+
 TEST_F(server_figures_test, resources_of_the_process_tree_are_looked_at_every_ten_seconds) {
     w.apply(w.config({"a"}));
     supervise::process_usage u;

@@ -156,6 +156,18 @@ TEST_F(server_health_test, a_tool_that_reports_an_error_is_a_failed_check) {
     EXPECT_EQ(w.row("a")["restarts_after"]["health"], 1);
 }
 
+TEST_F(server_health_test, a_connection_that_is_given_up_during_a_check_is_lost_once) {
+    w.apply(w.config({"a"}));
+    auto& a = w.transport.servers["a"];
+    a.silent = true;
+    w.advance(seconds(31));  // a check is out
+    a.silent = false;
+    for (int i = 0; i < 1'100; ++i) w.transport.say(a, {{"jsonrpc", "2.0"}, {"id", 1'000'000 + i}, {"result", json::object()}});
+    w.rt.run_until_idle();
+    EXPECT_EQ(w.status_of("a"), "healthy") << "the first attempt is made at once: " << w.row("a")["reason"];
+    EXPECT_EQ(a.opened_at.size(), 2u);
+}
+
 TEST_F(server_health_test, how_it_was_lost_decides_what_follows) {
     w.apply(config(json::object(), {{"restart_policy", {{"exit", true}, {"crash", 1}, {"hang", false}}}}));
     w.advance(seconds(60));

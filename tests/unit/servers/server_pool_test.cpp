@@ -52,6 +52,20 @@ TEST_F(server_pool_test, who_waits_gets_the_next_one_that_is_free) {
     EXPECT_EQ(p.most_open, 4);
 }
 
+TEST_F(server_pool_test, who_waits_longer_than_the_call_may_take_is_not_sent) {
+    w.apply(config({{"size", 1}, {"max_overflow", 0}, {"wait_s", 60}}));
+    p.answers_calls = false;
+    calls(1);
+    const auto late = calls(1, milliseconds(500));
+    w.advance(milliseconds(600));
+    ASSERT_TRUE(failed_with(late[0], errc::timeout));
+    EXPECT_FALSE(late[0]->sent);
+    w.transport.wake("a");
+    w.rt.run_until_idle();
+    EXPECT_EQ(p.calls.size(), 1u);
+    EXPECT_EQ(w.row("a")["pool"]["waiting"], 0);
+}
+
 TEST_F(server_pool_test, a_connection_with_an_unfinished_call_is_never_used_again) {
     w.apply(config());
     p.answers_calls = false;

@@ -12,7 +12,7 @@ namespace holdfast::supervise::detail {
 
 class process_actor final : public actor {
   public:
-    process_actor(runtime& rt, process_options options, process_callbacks callbacks, spawned_process p);
+    process_actor(runtime& rt, process_options options, process_callbacks callbacks, spawned_process p, std::shared_ptr<census> c);
 
     pid_t pid() const noexcept { return pid_; }
     bool running() const noexcept { return !told_exit_.load(); }
@@ -47,9 +47,15 @@ class process_actor final : public actor {
     void finish_if_drained();
     void finish(bool drained);
     void begin_stop();
+    using table = std::vector<process_row>;
+    void with_table(void (process_actor::*then)(const table&), nanoseconds age = {});  ///< in a turn of its own, soon
+    void ask_to_end(const table& now);
+    void end_session(const table& now);
+    void end(const table& now);
     void step(int signal);
     void kill_tree();
     void sample();
+    void look(const table& all);
     process_exit describe_exit(bool drained) const;
     template <class F>
     void guarded(F&& f) noexcept;
@@ -61,12 +67,14 @@ class process_actor final : public actor {
     const pid_t pid_;
     const process_options options_;
     process_callbacks callbacks_;
+    const std::shared_ptr<census> census_;  // shared with the spawner and its other processes
     int pidfd_;
     fd_watch pidfd_watch_;
     stream out_, err_;
     timer_handle ladder_, drain_, sampler_;
     std::vector<process_row> known_;  // descendants seen when the stop began: they may leave the group
     int status_kind_ = 0, status_ = 0;
+    exit_reason reason_;
     bool leader_gone_ = false, over_memory_ = false, over_cpu_ = false, stop_begun_ = false;
     std::string callback_error_;
     std::uint64_t window_cpu_ms_ = 0;  // used when the window began

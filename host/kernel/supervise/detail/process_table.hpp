@@ -3,8 +3,16 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <vector>
 
+#include "kernel/core/clock.hpp"
+#include "kernel/core/unique_function.hpp"
+
+namespace holdfast::supervise {
+class runtime;
+}
 namespace holdfast::supervise::detail {
 
 struct process_row {
@@ -19,6 +27,27 @@ std::vector<process_row> read_process_table();
 bool read_process(pid_t pid, process_row& out);
 /// pid's descendants, by parent links; without pid itself.
 std::vector<process_row> descendants_of(const std::vector<process_row>& table, pid_t pid);
+/// Reads the table for everybody who needs one at the same time: when a thousand processes end at once it is read a few times, not a
+/// thousand times. [any thread]
+class census : public std::enable_shared_from_this<census> {
+  public:
+    using table = std::shared_ptr<const std::vector<process_row>>;
+    explicit census(runtime& rt) : rt_(rt) {}
+    /// `then` with a table whose reading began at most `age` before this call: at once when there is one, else on a pool thread.
+    void ask(unique_function<void(const table&)> then, nanoseconds age = {});
+
+  private:
+    void post();
+    void read();
+
+    runtime& rt_;
+    std::mutex mutex_;  // leaf
+    std::vector<unique_function<void(const table&)>> waiting_;
+    bool under_way_ = false;
+    table last_;
+    steady_time begun_{};  // its reading
+};
+
 /// SIGKILL, unless the pid means another process by now.
 void kill_if_same(const process_row& row);
 
