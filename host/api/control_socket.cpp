@@ -29,7 +29,7 @@ class client : public std::enable_shared_from_this<client> {
         std::lock_guard lock(mutex_);
         auto watch = rt_.watch_fd(fd_, supervise::fd_readable, [weak = weak_from_this()](std::uint32_t ready) {
             if (auto self = weak.lock()) self->on_ready(ready);
-        }, supervise::dispatch::pool);
+        }, supervise::dispatch::prompt);
         if (!watch) return false;
         watch_ = std::move(*watch);
         return true;
@@ -416,7 +416,7 @@ result<std::unique_ptr<control_server>> control_server::listen(supervise::runtim
 
     auto watch = rt.watch_fd(state->fd, supervise::fd_readable, [weak = std::weak_ptr(state)](std::uint32_t) {
         if (auto self = weak.lock()) self->accept_all();
-    }, supervise::dispatch::pool);
+    }, supervise::dispatch::prompt);
     if (!watch) return tl::unexpected<error>(watch.error());
     {
         std::lock_guard lock(state->mutex);

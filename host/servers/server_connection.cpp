@@ -275,7 +275,7 @@ void server_actor::perform(link& l, mcp::client_action& action) {
         context_->catalogue_changed();
         publish();
     } else if (auto* f = std::get_if<mcp::out::failed>(&action)) {
-        if (find_link(l.id)) link_lost(l, f->why);  // else an action before this one has closed it
+        if (l.wire) link_lost(l, f->why);  // else an action before this one has closed it
     } else if (auto* d = std::get_if<mcp::out::done>(&action)) {
         on_done(l, std::move(*d));
     } else if (auto* p = std::get_if<mcp::out::progress>(&action)) {

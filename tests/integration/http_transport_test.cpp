@@ -31,6 +31,7 @@ class connection {
     }
     /// Another connection of the same plugin; what it reports is noted with the rest.
     void open(std::uint64_t conn, const json& config) {
+        ++asked_;
         hf_transport_sink sink{};
         sink.size = sizeof sink;
         sink.ctx = this;
@@ -96,10 +97,11 @@ class connection {
     template <class F>
     void note(F f) {
         std::lock_guard lock(mutex_);
-        EXPECT_EQ(closed, 0) << "a report after closed";
+        EXPECT_LT(closed, asked_) << "a report after closed";
         f(*this);
         changed_.notify_all();
     }
+    int asked_ = 0;  // for connections
     std::mutex mutex_;
     std::condition_variable changed_;
     plugin_instance instance_;  // destroyed first: its callbacks use the rest

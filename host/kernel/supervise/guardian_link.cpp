@@ -79,7 +79,7 @@ result<std::unique_ptr<guardian_link>> guardian_link::open(runtime& rt) {
     std::lock_guard lock(s.mutex);
     auto watch = rt.watch_fd(s.fd, fd_readable, [weak = std::weak_ptr(out->state_)](std::uint32_t) {
         if (auto self = weak.lock()) self->asked();
-    }, dispatch::pool);
+    }, dispatch::prompt);
     if (!watch) return tl::unexpected<error>(watch.error());
     s.watch = std::move(*watch);
     return out;

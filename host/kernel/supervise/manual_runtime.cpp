@@ -41,7 +41,7 @@ struct manual_runtime::impl final : detail::watch_state::poller {
         arrived.notify_all();
         return true;
     }
-    bool enqueue_watch(detail::runnable* item) override { return enqueue(item); }
+    bool enqueue_watch(detail::runnable* item, dispatch) override { return enqueue(item); }
     bool arm(detail::watch_state& w, std::uint32_t interest) override {
         std::lock_guard lock(mutex);
         armed[w.id] = interest;

@@ -91,8 +91,22 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
 
     // --- run queue. Guarded by queue_mutex.
     adaptive_mutex queue_mutex;
-    detail::runnable* head = nullptr;
-    detail::runnable* tail = nullptr;
+    struct run_queue {
+        detail::runnable* head = nullptr;
+        detail::runnable* tail = nullptr;
+        void push(detail::runnable* item) {
+            item->next_runnable = nullptr;
+            (tail ? tail->next_runnable : head) = item;
+            tail = item;
+        }
+        detail::runnable* pop() {
+            auto* item = head;
+            head = item->next_runnable;
+            if (!head) tail = nullptr;
+            return item;
+        }
+    } ordinary, prompt;
+    bool prompt_turn = true;         // of the two, when both have something
     std::size_t queued = 0;
     std::vector<worker*> parked;
     worker* watcher = nullptr;
@@ -133,14 +147,13 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
         drop_queued();
     }
 
-    bool enqueue(detail::runnable* item) {
+    bool enqueue(detail::runnable* item) { return enqueue(item, ordinary); }
+    bool enqueue(detail::runnable* item, run_queue& to) {
         worker* to_wake = nullptr;
         {
             std::lock_guard lock(queue_mutex);
             if (stopping) return false;
-            item->next_runnable = nullptr;
-            (tail ? tail->next_runnable : head) = item;
-            tail = item;
+            to.push(item);
             ++queued;
             if (!parked.empty() && (current_pool != this || queued > 1 || !watcher)) {
                 to_wake = parked.back();
@@ -151,15 +164,16 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
         if (to_wake) to_wake->spot.unpark();
         return true;
     }
-    bool enqueue_watch(detail::runnable* item) override { return enqueue(item); }
+    bool enqueue_watch(detail::runnable* item, dispatch where) override { return enqueue(item, where == dispatch::prompt ? prompt : ordinary); }
 
     void work(worker& me) {
         current_pool = this;
         std::unique_lock lock(queue_mutex);
         while (!stopping && !me.replaced) {
-            if (auto* item = head) {
-                head = item->next_runnable;
-                if (!head) tail = nullptr;
+            if (queued > 0) {
+                prompt_turn = prompt.head && (prompt_turn || !ordinary.head);
+                auto* item = (prompt_turn ? prompt : ordinary).pop();
+                prompt_turn = !prompt_turn;
                 --queued;
                 ++turns;
                 lock.unlock();
@@ -243,14 +257,15 @@ struct pool_runtime::impl final : detail::watch_state::poller, std::enable_share
     }
 
     void drop_queued() {
-        detail::runnable* item = nullptr;
+        run_queue left[2];
         {
             std::lock_guard lock(queue_mutex);
-            item = std::exchange(head, nullptr);
-            tail = nullptr;
+            left[0] = std::exchange(ordinary, {});
+            left[1] = std::exchange(prompt, {});
             queued = 0;
         }
-        while (item) std::exchange(item, item->next_runnable)->drop();
+        for (auto& q : left)
+            while (q.head) q.pop()->drop();
     }
 
     // --- timers

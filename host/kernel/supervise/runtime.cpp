@@ -66,7 +66,7 @@ void watch_state::on_ready(std::uint32_t events) {
     }
     if (where == dispatch::reactor) {
         run_turn();
-    } else if (const auto to = owner.lock(); !to || !to->enqueue_watch(this)) {
+    } else if (const auto to = owner.lock(); !to || !to->enqueue_watch(this, where)) {
         drop();
     }
 }

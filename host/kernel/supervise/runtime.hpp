@@ -67,6 +67,7 @@ class fd_watch {
 
 enum class dispatch : std::uint8_t {
     pool,     ///< the callback runs on a pool thread and may take its time
+    prompt,   ///< so it does, and passes what waits in the queue: for who answers people. Every other turn at most is such a one
     reactor,  ///< the callback runs on the reactor's thread: a tell(), nothing that takes time
 };
 

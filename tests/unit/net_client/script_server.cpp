@@ -101,7 +101,7 @@ script_server::script_server(script s) : script_(std::move(s)), listener_(::sock
     a.sin_family = AF_INET;
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t n = sizeof a;
-    if (::bind(listener_, reinterpret_cast<sockaddr*>(&a), n) || ::listen(listener_, 64) || ::getsockname(listener_, reinterpret_cast<sockaddr*>(&a), &n))
+    if (::bind(listener_, reinterpret_cast<sockaddr*>(&a), n) || ::listen(listener_, 1024) || ::getsockname(listener_, reinterpret_cast<sockaddr*>(&a), &n))
         throw std::runtime_error("cannot listen on 127.0.0.1");
     port_ = ntohs(a.sin_port);
     acceptor_ = std::thread([this] { accept_all(); });

@@ -102,7 +102,7 @@ struct watch_state final : runnable, std::enable_shared_from_this<watch_state> {
         virtual ~poller() = default;
         virtual bool arm(watch_state& w, std::uint32_t interest) = 0;  // with w.mutex held
         virtual void remove(watch_state& w) = 0;                       // with w.mutex held
-        virtual bool enqueue_watch(runnable* item) = 0;
+        virtual bool enqueue_watch(runnable* item, dispatch where) = 0;
     };
     std::mutex mutex;
     std::weak_ptr<poller> owner;
