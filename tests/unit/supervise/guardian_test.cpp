@@ -79,6 +79,13 @@ TEST_F(guardian, gives_up_when_the_host_crashes_too_often) {
     EXPECT_EQ(lines.get().size(), 3u);  // the first start and two restarts
 }
 
+TEST_F(guardian, a_stop_that_meets_a_host_which_is_still_starting_is_a_stop) {
+    auto p = start({"young"});
+    pids("host", 1);
+    ::kill(static_cast<pid_t>(p->pid()), SIGTERM);
+    EXPECT_EQ(ended().kind, exit_kind::normal);
+}
+
 TEST_F(guardian, forwards_the_first_signal_and_kills_at_the_second) {
     auto p = start({"wait"});
     pids("host", 1);

@@ -134,6 +134,44 @@ TEST(runtime, fd_watch_is_one_shot_until_rearmed) {
     close(fd);
 }
 
+TEST(runtime, a_prompt_watch_passes_what_waits_but_does_not_keep_it_waiting) {
+    constexpr int waiting = 100, asking = 10;
+    counter_gate entered, done;
+    std::mutex block, order_mutex;
+    std::vector<bool> order;  // true: prompt
+    const auto ran = [&](bool prompt) {
+        {
+            std::lock_guard lock(order_mutex);
+            order.push_back(prompt);
+        }
+        done.hit();
+    };
+    pool_runtime rt({.threads = 1});
+    block.lock();
+    rt.post([&] {
+        entered.hit();
+        std::lock_guard lock(block);
+    });
+    ASSERT_TRUE(entered.wait(1));
+    for (int i = 0; i < waiting; ++i) rt.post([&] { ran(false); });
+    std::vector<fd_watch> watches;
+    std::vector<int> fds;
+    for (int i = 0; i < asking; ++i) {
+        fds.push_back(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+        auto w = rt.watch_fd(fds.back(), fd_readable, [&](std::uint32_t) { ran(true); }, dispatch::prompt);
+        ASSERT_TRUE(w);
+        watches.push_back(std::move(*w));
+    }
+    while (rt.stats().queued < waiting + asking) std::this_thread::yield();
+    block.unlock();
+    ASSERT_TRUE(done.wait(waiting + asking));
+    const auto first = order.begin() + 2 * asking;
+    EXPECT_EQ(std::count(order.begin(), first, true), asking) << "they pass";
+    EXPECT_EQ(std::count(order.begin(), first, false), asking) << "and take turns with the others";
+    watches.clear();
+    for (const int fd : fds) close(fd);
+}
+
 TEST(runtime, a_regular_file_cannot_be_watched_and_says_so) {
     pool_runtime rt;
     FILE* f = tmpfile();
