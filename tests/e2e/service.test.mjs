@@ -153,6 +153,7 @@ test('a host whose threads are all stuck is ended and restarted, if so configure
     await manager.wait(/^READY=1\n/, hung, 30000);
     await host.connect();
     assert.notEqual(host.pid, pid);
+    await host.ready();
     assert.equal(await host.echo('demo'), 'hi');
     assert.match(host.log, /has not answered/);
     const bad = await host.plugin('bad');

@@ -55,22 +55,35 @@ class connection {
         return changed_.wait_for(lock, timeout, [&] { return is(*this); });
     }
     bool wait_open() {
-        return wait([](const connection& c) { return c.opened || c.closed; }) && opened;
+        bool is = false;
+        wait([&](const connection& c) { return (is = c.opened > 0) || c.closed; });
+        return is;
     }
     bool wait_closed() {
         return wait([](const connection& c) { return c.closed > 0; });
     }
     bool wait_messages(std::size_t n) {
-        return wait([n](const connection& c) { return c.messages.size() >= n || c.closed; }) && messages.size() >= n;
+        bool is = false;
+        wait([&](const connection& c) { return (is = c.messages.size() >= n) || c.closed; });
+        return is;
     }
+    /// While more may come.
+    std::vector<std::string> heard() const { return looked([this] { return messages; }); }
+    std::vector<std::string> failed() const { return looked([this] { return request_failures; }); }
+    bool is_closed() const { return looked([this] { return closed > 0; }); }
 
-    // Read them after a wait, or when the connection is closed.
+    // Read them within a wait, or when the connection is closed.
     int opened = 0, closed = 0;
     sdk::status why;
     std::string info;
     std::vector<std::string> messages, request_failures, faults;
 
   private:
+    template <class F>
+    auto looked(F at) const {
+        std::lock_guard lock(mutex_);
+        return at();
+    }
     static connection& at(void* c) { return *static_cast<connection*>(c); }
     void note(std::string_view what, std::string text, sdk::status s = {}) {
         std::lock_guard lock(mutex_);
@@ -92,7 +105,7 @@ class connection {
     const hf_transport* table_;
     void* self_;
     std::uint64_t id_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable changed_;
 };
 
@@ -118,7 +131,7 @@ void messages_come_back_whole(bench& b) {
     }
     ASSERT_TRUE(c.wait_messages(sent.size()));
     std::vector<json> got;
-    for (const auto& m : c.messages) got.push_back(json::parse(m, nullptr, false));
+    for (const auto& m : c.heard()) got.push_back(json::parse(m, nullptr, false));
     EXPECT_TRUE(std::is_permutation(got.begin(), got.end(), sent.begin(), sent.end()));
     c.close();
     ASSERT_TRUE(c.wait_closed());
@@ -179,11 +192,11 @@ void an_unreachable_peer_is_told(bench& b) {
     }
     // A connectionless binding opens at once and fails the request.
     ASSERT_TRUE(c.wait([](const connection& x) { return x.opened || x.closed; }));
-    if (!c.closed) {
+    if (!c.is_closed()) {
         c.send(request(5));
         ASSERT_TRUE(c.wait([](const connection& x) { return x.closed || !x.request_failures.empty(); }));
-        if (!c.closed) {
-            EXPECT_EQ(c.request_failures.front().substr(0, 2), "5 ") << "which request failed?";
+        if (!c.is_closed()) {
+            EXPECT_EQ(c.failed().front().substr(0, 2), "5 ") << "which request failed?";
         }
         c.close();
     }
@@ -203,7 +216,7 @@ void connections_do_not_mix(bench& b) {
     for (std::size_t i = 0; i < all.size(); ++i) ASSERT_TRUE(all[i]->send(request(static_cast<int>(i) + 100)).ok());
     for (std::size_t i = 0; i < all.size(); ++i) {
         ASSERT_TRUE(all[i]->wait_messages(1));
-        EXPECT_EQ(json::parse(all[i]->messages.front())["id"], i + 100);
+        EXPECT_EQ(json::parse(all[i]->heard().front())["id"], i + 100);
     }
     all[0]->close();
     ASSERT_TRUE(all[0]->wait_closed());
