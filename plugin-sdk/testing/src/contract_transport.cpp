@@ -68,9 +68,9 @@ class connection {
         return is;
     }
     /// While more may come.
-    std::vector<std::string> heard() const { return looked([this] { return messages; }); }
-    std::vector<std::string> failed() const { return looked([this] { return request_failures; }); }
-    bool is_closed() const { return looked([this] { return closed > 0; }); }
+    std::vector<std::string> heard() const { return looked(messages); }
+    std::vector<std::string> failed() const { return looked(request_failures); }
+    bool is_closed() const { return looked(closed) > 0; }
 
     // Read them within a wait, or when the connection is closed.
     int opened = 0, closed = 0;
@@ -79,10 +79,10 @@ class connection {
     std::vector<std::string> messages, request_failures, faults;
 
   private:
-    template <class F>
-    auto looked(F at) const {
+    template <class T>
+    T looked(const T& at) const {
         std::lock_guard lock(mutex_);
-        return at();
+        return at;
     }
     static connection& at(void* c) { return *static_cast<connection*>(c); }
     void note(std::string_view what, std::string text, sdk::status s = {}) {
