@@ -171,20 +171,45 @@ class scripted_host {
         out.params = request.value("params", json::object());
         out.identity = request.value("identity", json::object());
         const hf_call kept = *c;
-        auto once = std::make_shared<std::atomic<bool>>(false);
-        out.done = [kept, once](json result) {
-            if (!once->exchange(true)) kept.on_done(kept.ctx, kept.id, nullptr, sdk::bytes(result.dump()));
+        // As the host keeps it: one end, and never while a piece is with the plugin.
+        struct ends {
+            std::mutex mutex;
+            bool over = false, in_chunk = false;
+            std::function<void()> waiting;
+            void finish(std::function<void()> last) {
+                {
+                    const std::lock_guard lock(mutex);
+                    if (std::exchange(over, true)) return;
+                    if (in_chunk) return static_cast<void>(waiting = std::move(last));
+                }
+                last();
+            }
+            void piece(const std::function<void()>& give) {
+                {
+                    const std::lock_guard lock(mutex);
+                    if (over || std::exchange(in_chunk, true)) return;
+                }
+                give();
+                std::function<void()> last;
+                {
+                    const std::lock_guard lock(mutex);
+                    in_chunk = false;
+                    last.swap(waiting);
+                }
+                if (last) last();
+            }
         };
-        out.fail = [kept, once](std::int32_t code, json error) {
-            if (once->exchange(true)) return;
-            hf_error e = sdk::empty_error();
-            sdk::fill(&e, code, error.value("message", "failed"));
-            kept.on_done(kept.ctx, kept.id, &e, sdk::bytes(error.dump()));
+        const auto end = std::make_shared<ends>();
+        out.done = [kept, end](json result) { end->finish([kept, result = std::move(result)] { kept.on_done(kept.ctx, kept.id, nullptr, sdk::bytes(result.dump())); }); };
+        out.fail = [kept, end](std::int32_t code, json error) {
+            end->finish([kept, code, error = std::move(error)] {
+                hf_error e = sdk::empty_error();
+                sdk::fill(&e, code, error.value("message", "failed"));
+                kept.on_done(kept.ctx, kept.id, &e, sdk::bytes(error.dump()));
+            });
         };
         if (kept.on_chunk)
-            out.chunk = [kept, once](std::string_view piece) {
-                if (!*once) kept.on_chunk(kept.ctx, kept.id, sdk::bytes(piece));
-            };
+            out.chunk = [kept, end](std::string_view piece) { end->piece([&] { kept.on_chunk(kept.ctx, kept.id, sdk::bytes(piece)); }); };
         {
             const std::lock_guard lock(host.calls_mutex_);
             host.cancels_[kept.id] = out.fail;
