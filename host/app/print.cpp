@@ -135,7 +135,7 @@ void print_result(const std::string& method, const json& result) {
     if (method == "session.list")
         return print_table(member(result, "sessions"), {{"SESSION", "session_id"}, {"STATE", "state"}, {"MESSAGES", "messages"}, {"UPDATED", "updated_at"}, {"TITLE", "title"}}, "no sessions yet: holdfast chat starts one");
     if (method == "gateway.pins")
-        return print_table(member(result, "pins"), {{"SERVER", "server"}, {"TOOL", "tool"}, {"STATE", "state"}, {"SINCE", "since"}, {"HASH", "hash"}, {"NEW HASH", "new_hash"}, {"CHANGE", "change"}}, "no definitions are pinned");
+        return print_table(member(result, "pins"), {{"SERVER", "server"}, {"TOOL", "tool"}, {"STATE", "state"}, {"SINCE", "since"}, {"HASH", "hash"}, {"NEW HASH", "new_hash"}, {"CHANGE", "change"}}, "there are no such definitions");
     if (method == "llm.list") {
         std::cout << "answers come from " << printable(string_or(result, "chosen", "nobody")) << ": " << printable(string_or(result, "reason")) << "\n";
         return print_table(member(result, "adapters"), {{"NAME", "id"}, {"USES", "use"}, {"MODEL", "model"}, {"AVAILABLE", "available"}, {"BREAKER", "breaker"}, {"REASON", "reason"}}, "no LLM adapters are configured");
