@@ -30,12 +30,18 @@ void flatten(const json& changes, const std::string& prefix, json& out) {
 
 void put_over(json& entry, const std::string& pointer, const json& value) {
     const json::json_pointer p(pointer);
-    if (!value.is_null()) {
-        for (auto up = p.parent_pointer(); !up.empty(); up = up.parent_pointer())
-            if (entry.contains(up) && !entry[up].is_object()) entry[up] = json::object();
-        entry[p] = value;
-    } else if (entry.contains(p)) {
-        entry[p.parent_pointer()].erase(p.back());
+    for (auto up = p.parent_pointer(); !up.empty(); up = up.parent_pointer())
+        if (entry.contains(up) && !entry[up].is_object()) entry[up] = json::object();
+    if (!value.is_null()) entry[p] = value;
+    else if (entry.contains(p)) entry[p.parent_pointer()].erase(p.back());
+}
+
+/// Of a key in an entry, and not of the entry.
+bool is_pointer(const std::string& text) {
+    try {
+        return !json::json_pointer(text).empty();
+    } catch (const json::parse_error&) {
+        return false;
     }
 }
 
@@ -63,8 +69,11 @@ server_override server_override::from_row(const json& row) {
     o.added = member(row, "entry").is_object();
     if (o.added) o.entry = row["entry"];
     if (member(row, "set").is_object() && member(row, "base").is_object()) {
-        o.set = row["set"];
-        o.base = row["base"];
+        for (const auto& [pointer, value] : row["set"].items()) {
+            if (!is_pointer(pointer)) continue;  // not ours
+            o.set[pointer] = value;
+            o.base[pointer] = string_or(row["base"], pointer);
+        }
     }
     o.by = string_or(row, "by");
     o.at = string_or(row, "at");

@@ -88,16 +88,17 @@ result<std::vector<std::string>> server_set::impl::become(std::map<std::string, 
 /// [applying] Writes the row of a server as it is in the book, or takes it out.
 void server_set::impl::store_override(const std::string& name, row_reply done) {
     const auto& store = context->options.store;
-    ++edits;
     if (!store) return done(json::object());
-    auto written = [self = shared_from_this(), name, done = std::move(done)](result<json> r) mutable {
+    unstored[name] = ++edits;
+    auto written = [self = shared_from_this(), name, edit = edits, done = std::move(done)](result<json> r) mutable {
         if (!r) self->context->report.log(log_level::error, name, "a change at runtime cannot be stored, it is written again until it is: " + r.error().message);
         // From the queue: a store may answer at once, and `applying` is held here.
-        self->rt().post([self, name, done = std::move(done), r = std::move(r)]() mutable {
+        self->rt().post([self, name, edit, done = std::move(done), r = std::move(r)]() mutable {
             {
                 std::lock_guard serial(self->applying);
-                if (r) self->unstored.erase(name);
-                else self->unstored.insert(name);
+                if (r) ++self->edits;
+                const auto it = self->unstored.find(name);
+                if (r && it != self->unstored.end() && it->second == edit) self->unstored.erase(it);
             }
             done(std::move(r));
         });
@@ -147,18 +148,20 @@ result<void> server_set::impl::valid(const std::string& name) {
     return preflight(**spec);
 }
 
-/// What the store holds becomes the book, unless that was changed here since the store was asked. [any thread]
+/// What the store holds becomes the book, but for what was changed here and is not stored; nothing does if that changed since the store
+/// was asked: the next scan sees it. [any thread]
 void server_set::impl::take_rows(const json& rows, std::uint64_t edits_before) {
     std::lock_guard serial(applying);
-    if (edits != edits_before || !unstored.empty()) return;
+    if (edits != edits_before) return;
     override_book fresh;
     json seen = json::object();
     for (const json& row : rows) {
         const std::string key = string_or(row, "key");
-        if (key.size() <= row_prefix || !member(row, "value").is_object()) continue;
+        if (key.size() <= row_prefix || !member(row, "value").is_object() || unstored.count(key.substr(row_prefix))) continue;
         fresh.restore(key.substr(row_prefix), row["value"]);
         seen[key] = row["value"];
     }
+    for (const auto& [name, edit] : unstored) fresh.put_back(name, book.find(name));
     if (seen == stored_rows) return;
     stored_rows = std::move(seen);
     book = std::move(fresh);
@@ -168,20 +171,26 @@ void server_set::impl::take_rows(const json& rows, std::uint64_t edits_before) {
     if (!became) context->report.log(log_level::error, "", "overrides from the store are not applied: " + became.error().message);
 }
 
+/// Writes again what the store does not have, and takes what it does.
+void server_set::impl::look_at_store(row_reply done) {
+    std::uint64_t edits_before = 0;
+    {
+        std::lock_guard serial(applying);
+        for (const auto& [name, edit] : unstored) store_override(name, [](result<json>) {});
+        edits_before = edits;
+    }
+    read_rows(json::array(), [weak = weak_from_this(), edits_before, done = std::move(done)](result<json> rows) mutable {
+        if (auto self = weak.lock(); self && rows) self->take_rows(*rows, edits_before);
+        done(std::move(rows));
+    });
+}
+
 void server_set::impl::rescan() {
     scan = rt().after(rescan_period, [weak = weak_from_this()] {
-        auto self = weak.lock();
-        if (!self) return;
-        {
-            std::lock_guard serial(self->applying);
-            for (const auto& name : self->unstored) self->store_override(name, [](result<json>) {});
-        }
-        self->read_rows(json::array(), [weak, edits_before = self->edits.load()](result<json> rows) {
-            auto self = weak.lock();
-            if (!self) return;
-            if (rows) self->take_rows(*rows, edits_before);
-            self->rescan();
-        });
+        if (auto self = weak.lock())
+            self->look_at_store([weak](result<json>) {
+                if (auto again = weak.lock()) again->rescan();
+            });
     });
 }
 
@@ -202,9 +211,8 @@ void server_set::impl::read_rows(json before, row_reply done) {
 
 void server_set::load_overrides(row_reply done) {
     if (!impl_->context->options.store) return done(json::object());
-    impl_->read_rows(json::array(), [self = impl_, done = std::move(done)](result<json> rows) mutable {
-        if (rows) self->take_rows(*rows, self->edits);
-        else self->context->report.log(log_level::error, "", "what was changed at runtime cannot be read: " + rows.error().message);
+    impl_->look_at_store([self = impl_, done = std::move(done)](result<json> rows) mutable {
+        if (!rows) self->context->report.log(log_level::error, "", "what was changed at runtime cannot be read: " + rows.error().message);
         self->rescan();
         done(std::move(rows));
     });

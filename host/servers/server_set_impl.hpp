@@ -42,9 +42,9 @@ struct server_set::impl : std::enable_shared_from_this<impl> {
     json file_servers;               ///< as the configuration has them
     override_book book;
     json stored_rows = json::object();  ///< of the book, as the last scan saw them
-    std::set<std::string> unstored;  ///< servers whose row the store has refused: written again at every scan
+    std::map<std::string, std::uint64_t> unstored;  ///< servers whose row the store does not have (yet), with their last edit: written again at every scan
     bool applied_once = false;
-    std::atomic<std::uint64_t> edits{0};  ///< of the book, by us
+    std::uint64_t edits = 0;  ///< of rows, by us: begun, and again when done
     supervise::timer_handle scan, looking;
     resource_watch resources;        ///< Owner: look_at_resources, one at a time
     std::mutex exporting;
@@ -177,6 +177,7 @@ struct server_set::impl : std::enable_shared_from_this<impl> {
     void change(const std::string& name, std::function<result<void>()> edit, row_reply done);
     result<void> valid(const std::string& name);
     void take_rows(const json& rows, std::uint64_t edits_before);
+    void look_at_store(row_reply done);
     void rescan();
     void read_rows(json before, row_reply done);
 

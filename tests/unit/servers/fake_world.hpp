@@ -91,9 +91,14 @@ class fake_store final : public plugins::call_port {
   public:
     std::map<std::string, json> rows, streams;
     bool broken = false;
+    std::string refused;  ///< a key whose row it does not take
     std::uint64_t submit(std::string method, json request, milliseconds, on_chunk, on_done done) override {
         if (broken) {
             done(fail(errc::read_only, "the disk is full"));
+            return 1;
+        }
+        if (method == "put" && request["key"] == refused) {
+            done(fail(errc::invalid_argument, "the row is too large"));
             return 1;
         }
         if (method == "put") rows[request["key"]] = request["value"];

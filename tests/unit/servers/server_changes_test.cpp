@@ -96,6 +96,48 @@ TEST_F(server_changes_test, a_store_that_cannot_write_is_told_of_and_the_change_
     EXPECT_EQ(w.row("a")["overrides"], json{"stop_grace_s"});
 }
 
+TEST_F(server_changes_test, a_row_that_the_store_never_takes_keeps_nobody_elses_from_being_seen) {
+    load();
+    w.apply(w.config({"a", "b"}));
+    w.set->update_config("b", {{"call_timeout_s", 5}}, "", reply());
+    EXPECT_EQ(answered()["overrides"], json{"call_timeout_s"});
+    w.store->refused = "mcpServers/a";
+    w.set->update_config("a", {{"call_timeout_s", 3}}, "", reply());
+    EXPECT_EQ(refused(), errc::invalid_argument);
+    w.store->rows.erase("mcpServers/b");
+    w.store->rows["mcpServers/late"] = {{"entry", {{"transport", "fake"}}}, {"by", "bob"}};
+    w.advance(seconds(31));
+    EXPECT_EQ(w.status_of("late"), "healthy");
+    EXPECT_EQ(w.row("b")["overrides"], json::array());
+    EXPECT_EQ(w.row("a")["overrides"], json{"call_timeout_s"});  // ours, until it is stored
+    w.store->refused.clear();
+    w.advance(seconds(61));
+    EXPECT_EQ(w.row("a")["overrides"], json{"call_timeout_s"});
+    EXPECT_EQ(w.store->rows["mcpServers/a"]["set"], (json{{"/call_timeout_s", 3}}));
+}
+
+TEST_F(server_changes_test, rows_that_nobody_here_wrote_do_no_harm) {
+    w.store->rows["mcpServers/a"] = {{"set", {{"no pointer", 1}, {"/bad~escape", 1}, {"", 1}}}, {"base", {{"no pointer", ""}, {"/bad~escape", ""}, {"", ""}}}};
+    w.store->rows["mcpServers/late"] = {{"entry", {{"transport", "fake"}}}, {"by", 7}};
+    load();
+    w.apply(w.config({"a"}));
+    w.advance(seconds(1));
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    EXPECT_EQ(w.status_of("late"), "healthy");
+    EXPECT_EQ(w.row("a")["overrides"], json::array());
+}
+
+TEST_F(server_changes_test, a_list_is_replaced_as_a_whole_never_by_its_parts) {
+    json c = w.config({"a"});
+    c["mcpServers"]["a"]["args"] = {"one", "two"};
+    w.apply(c);
+    for (const json part : {json{{"0", nullptr}}, json{{"0", "x"}}, json{{"7", nullptr}}, json{{"-", "x"}}, json{{"01", "x"}}}) {
+        w.set->update_config("a", {{"args", part}}, "", reply());
+        EXPECT_EQ(refused(), errc::invalid_argument) << part;
+        EXPECT_EQ(w.row("a")["overrides"], json::array());
+    }
+}
+
 TEST_F(server_changes_test, one_that_was_enabled_by_hand_and_then_in_the_file_goes_on_whole) {
     json c = w.config({"a"});
     c["mcpServers"]["a"]["disabled"] = true;
