@@ -33,7 +33,10 @@ guardian_decision::verdict guardian_decision::on_host_exit(int status, bool stop
     using what = verdict::what;
     const bool exited = WIFEXITED(status);
     if (exited && WEXITSTATUS(status) != exit_restart_me && (stopping || !serving)) return {what::exit, WEXITSTATUS(status), nanoseconds(0)};
-    if (stopping) return {what::exit, exited ? 0 : 128 + WTERMSIG(status), nanoseconds(0)};
+    const int signal = exited ? 0 : WTERMSIG(status);
+    // Told to stop before it had come so far as to handle that, it ends by the signal itself: there was nothing to stop.
+    if (stopping) return {what::exit, exited || signal == SIGTERM || signal == SIGINT ? 0 : 128 + signal, nanoseconds(0)};
+    if (signal == SIGINT) return {what::exit, 128 + SIGINT, nanoseconds(0)};  // Ctrl-C ended a host that does not handle it: that was meant
     if (window_.exceeded_by(now)) return {what::give_up, exit_guardian_gave_up, nanoseconds(0)};
     backoff_.healthy(started);
     backoff_.failed(options_.backoff, now);
@@ -271,11 +274,6 @@ struct guard {
         if (ended > 0) log("ended " + std::to_string(ended) + " processes the host had left behind");
     }
 
-    /// Ctrl-C ended a host that does not handle it: that was meant.
-    static bool interrupted(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGINT; }
-    /// It was told to stop before it had come so far as to handle that: there was nothing to stop.
-    bool stopped_unborn(int status) const { return stop_requests == 1 && !serving && WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT); }
-
     int run(int argc, char** argv) {
         seeded_random random(random_seed());
         guardian_decision decision(options, random);
@@ -294,8 +292,7 @@ struct guard {
             close_link();
             clean_up();
             ended = serving && WIFEXITED(status) && WEXITSTATUS(status) != exit_restart_me ? "_exit(" + std::to_string(WEXITSTATUS(status)) + ")" : "";
-            if (stopped_unborn(status)) return 0;
-            const auto v = decision.on_host_exit(status, stop_requests > 0 || interrupted(status), serving, started, std::chrono::steady_clock::now());
+            const auto v = decision.on_host_exit(status, stop_requests > 0, serving, started, std::chrono::steady_clock::now());
             if (v.action == guardian_decision::verdict::what::exit) return v.exit_code;
             const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "exit code " + std::to_string(WEXITSTATUS(status));
             if (v.action == guardian_decision::verdict::what::give_up) {

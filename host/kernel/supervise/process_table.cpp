@@ -8,9 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <unordered_map>
-
-#include "kernel/supervise/runtime.hpp"
 
 namespace holdfast::supervise::detail {
 
@@ -39,16 +38,19 @@ bool read_process(pid_t pid, process_row& out) {
     return true;
 }
 
-std::vector<process_row> read_process_table() {
+std::vector<process_row> read_process_table(bool* whole) {
     std::vector<process_row> rows;
-    DIR* d = ::opendir("/proc");
-    if (!d) return rows;
-    while (const dirent* e = ::readdir(d)) {
+    const auto exhausted = [] { return errno == EMFILE || errno == ENFILE || errno == ENOMEM; };
+    const std::unique_ptr<DIR, int (*)(DIR*)> d(::opendir("/proc"), ::closedir);
+    bool all = d != nullptr;
+    while (const dirent* e = d ? ::readdir(d.get()) : nullptr) {
         if (e->d_name[0] < '1' || e->d_name[0] > '9') continue;
         process_row row;
+        errno = 0;
         if (read_process(std::atoi(e->d_name), row)) rows.push_back(row);
+        else if (exhausted()) all = false;
     }
-    ::closedir(d);
+    if (whole) *whole = all;
     return rows;
 }
 
@@ -95,16 +97,29 @@ void census::read() {
         all.swap(waiting_);
     }
     const auto begun = rt_.now();
-    const auto now = std::make_shared<const std::vector<process_row>>(read_process_table());
-    for (auto& then : all) then(now);
+    const auto now = std::make_shared<std::vector<process_row>>();
+    bool whole = false, more = false;
+    try {
+        *now = read_process_table(&whole);
+    } catch (const std::bad_alloc&) {
+    }
     {
         std::lock_guard lock(mutex_);
+        if (!whole && ++attempts_ < max_attempts) {
+            all.insert(all.end(), std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
+            waiting_ = std::move(all);
+            again_ = rt_.after(attempt_period, [weak = weak_from_this()] {
+                if (const auto self = weak.lock()) self->read();
+            });
+            return;
+        }
+        attempts_ = 0;
         last_ = now;
         begun_ = begun;
-        under_way_ = !waiting_.empty();
-        if (!under_way_) return;
+        more = under_way_ = !waiting_.empty();
     }
-    post();  // others have their turn in between
+    if (more) post();  // others have their turn in between
+    for (auto& then : all) then(now);
 }
 
 void kill_if_same(const process_row& row) {

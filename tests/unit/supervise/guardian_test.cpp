@@ -152,6 +152,9 @@ TEST(guardian_decision, exit_restart_and_give_up) {
     EXPECT_EQ(d.on_host_exit(0, true, true, t, t).action, what::exit);
     EXPECT_EQ(d.on_host_exit(escalated, true, false, t, t).action, what::exit);
     EXPECT_EQ(d.on_host_exit(crashed, true, false, t, t).exit_code, 128 + SIGSEGV);
+    for (const int unhandled : {SIGTERM, SIGINT}) EXPECT_EQ(d.on_host_exit(unhandled, true, false, t, t).exit_code, 0) << unhandled;
+    EXPECT_EQ(d.on_host_exit(SIGINT, false, true, t, t).action, what::exit);
+    EXPECT_EQ(d.on_host_exit(SIGINT, false, true, t, t).exit_code, 128 + SIGINT);
     for (int i = 0; i < 5; ++i) {
         const auto v = d.on_host_exit(i == 4 ? 0 : i % 2 ? crashed : escalated, false, i == 4, t, t + seconds(1));
         EXPECT_EQ(v.action, what::restart) << i;

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -13,6 +14,7 @@
 #include <thread>
 
 #include "kernel/supervise/detail/line_splitter.hpp"
+#include "kernel/supervise/detail/process_table.hpp"
 #include "kernel/supervise/process.hpp"
 #include "unit/supervise/test_gate.hpp"
 
@@ -429,4 +431,54 @@ TEST_F(O, nothing_leaks_over_many_spawns) {
     while ((spawner.running() > 0 || count() != before) && std::chrono::steady_clock::now() < end) std::this_thread::yield();
     EXPECT_EQ(spawner.running(), 0u);
     EXPECT_EQ(count(), before);
+}
+
+// ---- the table of processes
+
+/// While it lives nothing can be opened.
+struct out_of_descriptors {
+    out_of_descriptors() {
+        EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+        const rlimit none{0, before.rlim_max};
+        EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    }
+    ~out_of_descriptors() { ::setrlimit(RLIMIT_NOFILE, &before); }
+    rlimit before{};
+};
+
+struct census_test : testing::Test {
+    manual_runtime rt;
+    std::shared_ptr<detail::census> census = std::make_shared<detail::census>(rt);
+    detail::census::table got;
+
+    void ask() {
+        census->ask([this](const detail::census::table& now) { got = now; });
+        rt.run_until_idle();
+    }
+    bool has_us() const {
+        return got && std::any_of(got->begin(), got->end(), [](const auto& row) { return row.pid == ::getpid(); });
+    }
+};
+
+TEST_F(census_test, is_taken_again_when_the_host_was_out_of_descriptors) {
+    {
+        const out_of_descriptors now;
+        ask();
+        rt.advance(detail::census::attempt_period);
+        EXPECT_FALSE(got);
+    }
+    rt.advance(detail::census::attempt_period);
+    EXPECT_TRUE(has_us());
+}
+
+TEST_F(census_test, ends_the_wait_when_there_are_no_descriptors_for_long_and_goes_on_after_that) {
+    {
+        const out_of_descriptors now;
+        ask();
+        rt.advance(detail::census::attempt_period * detail::census::max_attempts);
+        ASSERT_TRUE(got);
+        EXPECT_TRUE(got->empty());
+    }
+    ask();
+    EXPECT_TRUE(has_us());
 }

@@ -9,10 +9,8 @@
 
 #include "kernel/core/clock.hpp"
 #include "kernel/core/unique_function.hpp"
+#include "kernel/supervise/runtime.hpp"
 
-namespace holdfast::supervise {
-class runtime;
-}
 namespace holdfast::supervise::detail {
 
 struct process_row {
@@ -21,8 +19,8 @@ struct process_row {
     std::uint64_t cpu_ms, rss_bytes, start_ticks;
 };
 
-/// One row per process that could be read.
-std::vector<process_row> read_process_table();
+/// One row per process that could be read. whole: not when we lack the descriptors or memory to read all.
+std::vector<process_row> read_process_table(bool* whole = nullptr);
 /// false: it is gone.
 bool read_process(pid_t pid, process_row& out);
 /// pid's descendants, by parent links; without pid itself.
@@ -33,7 +31,10 @@ class census : public std::enable_shared_from_this<census> {
   public:
     using table = std::shared_ptr<const std::vector<process_row>>;
     explicit census(runtime& rt) : rt_(rt) {}
-    /// `then` with a table whose reading began at most `age` before this call: at once when there is one, else on a pool thread.
+    static constexpr auto attempt_period = std::chrono::milliseconds(10);
+    static constexpr unsigned max_attempts = 100;
+    /// `then` with a table whose reading began at most `age` before this call: at once when there is one, else on a pool thread. When
+    /// we are out of descriptors or memory it is read again for a second; then `then` has what could be read.
     void ask(unique_function<void(const table&)> then, nanoseconds age = {});
 
   private:
@@ -44,6 +45,8 @@ class census : public std::enable_shared_from_this<census> {
     std::mutex mutex_;  // leaf
     std::vector<unique_function<void(const table&)>> waiting_;
     bool under_way_ = false;
+    unsigned attempts_ = 0;  // that failed, one after the other
+    timer_handle again_;
     table last_;
     steady_time begun_{};  // its reading
 };
