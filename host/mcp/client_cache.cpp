@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "mcp/client_impl.hpp"
+#include "mcp/sub_resource.hpp"
 
 namespace holdfast::mcp {
 namespace {
@@ -58,7 +59,7 @@ void client_machine::impl::forget_reads(std::string_view uri) {
     ++reads_forgotten;
     for (auto it = reads.begin(); it != reads.end();) {
         const auto next = std::next(it);
-        if (uri.empty() || it->second.uri == uri) drop_read(it);
+        if (uri.empty() || is_at_or_below(uri, it->second.uri)) drop_read(it);
         it = next;
     }
 }

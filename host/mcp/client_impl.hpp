@@ -183,7 +183,7 @@ struct client_machine::impl {
     const cached_read* fresh_read(const in::call& c, steady_time now);
     void drop_read(std::map<std::string, cached_read>::iterator it);
     void keep_read(const call_state& c, const json& result, steady_time now);
-    void forget_reads(std::string_view uri);  ///< empty: all
+    void forget_reads(std::string_view uri);  ///< of it and of what it lies below; empty: all
 
     // client_calls.cpp
     void start_call(in::call c, steady_time now, actions& out);

@@ -1,4 +1,5 @@
 // What stays fresh: reads for their ttlMs, lists until somebody uses them after it; and definitions that headers follow.
+#include "mcp/sub_resource.hpp"
 #include "scripted_server.hpp"
 
 namespace holdfast::mcp::test {
@@ -85,6 +86,28 @@ TEST(reads, an_update_ends_the_freshness_of_that_resource) {
     s.says({{"method", "notifications/resources/updated"}, {"params", {{"uri", "a:1"}, {"_meta", {{"io.modelcontextprotocol/subscriptionId", listen["id"]}}}}}});
     EXPECT_TRUE(s.asks(3, "a:1"));
     EXPECT_FALSE(s.asks(4, "a:2"));
+}
+TEST(reads, an_update_of_a_sub_resource_ends_the_freshness_of_what_it_lies_below) {
+    reading s;
+    s.on(in::watch{{"a:/dir"}});
+    const json listen = s.expect("subscriptions/listen");
+    const json of_it{{"io.modelcontextprotocol/subscriptionId", listen["id"]}};
+    s.says({{"method", "notifications/subscriptions/acknowledged"}, {"params", {{"_meta", of_it}}}});
+    for (call_id id = 1; const char* uri : {"a:/dir", "a:/", "a:/dir/x/y", "a:/dir2", "a:/dir/z"}) s.fill(id++, 1000, "public", uri);
+    s.says({{"method", "notifications/resources/updated"}, {"params", {{"uri", "a:/dir/x"}, {"_meta", of_it}}}});
+    EXPECT_TRUE(s.asks(11, "a:/dir"));
+    EXPECT_TRUE(s.asks(12, "a:/"));
+    EXPECT_FALSE(s.asks(13, "a:/dir/x/y"));
+    EXPECT_FALSE(s.asks(14, "a:/dir2"));
+    EXPECT_FALSE(s.asks(15, "a:/dir/z"));
+}
+TEST(reads, a_sub_resource_begins_after_a_slash) {
+    EXPECT_TRUE(is_at_or_below("a:/b", "a:/b"));
+    EXPECT_TRUE(is_at_or_below("a:/b/c", "a:/b"));
+    EXPECT_TRUE(is_at_or_below("a:/b/c", "a:/b/"));
+    EXPECT_FALSE(is_at_or_below("a:/bc", "a:/b"));
+    EXPECT_FALSE(is_at_or_below("a:/b", "a:/b/c"));
+    EXPECT_FALSE(is_at_or_below("a:/b", ""));
 }
 TEST(reads, an_answer_from_before_an_update_is_not_kept) {
     reading s;
