@@ -137,6 +137,8 @@ struct importer {
     void add_env_file(json& entry, const json& name) {
         const std::string pointer = at + "/envFile";
         if (!name.is_string()) return wrong(pointer, "expected the path of a file");
+        if (const json& env = member(entry, "env"); !env.is_null() && !env.is_object())
+            return wrong(at + "/env", "expected an object: a variable's name → its value");
         json path = translated(name, pointer);
         std::set<std::string> secrets;
         for (const auto& v : config::resolve_references(path, workspace.string(), place.sources, secrets)) return wrong(pointer, v.message);
@@ -159,7 +161,16 @@ struct importer {
         }
     }
 
+    /// Whatever an entry holds costs itself alone.
     void read(const std::string& name, const json& given) {
+        try {
+            read_entry(name, given);
+        } catch (const std::exception& e) {
+            wrong(at, std::string("it cannot be read: ") + e.what());
+        }
+    }
+
+    void read_entry(const std::string& name, const json& given) {
         good = true;
         if (!given.is_object()) return wrong(at, "expected an object with \"command\" or \"url\"");
         imported_server s;
@@ -286,7 +297,7 @@ import_result import_servers(std::string_view text, const import_place& place) {
 
 void resolve_imported(import_result& imported, const import_place& place) {
     std::vector<imported_server> good;
-    for (auto& s : imported.servers) {
+    for (auto& s : imported.servers) try {
         std::set<std::string> secrets;
         auto wrong = config::resolve_references(s.entry, workspace_of(place.file).string(), place.sources, secrets);
         for (auto& v : wrong) {
@@ -298,6 +309,8 @@ void resolve_imported(import_result& imported, const import_place& place) {
             imported.problems.push_back({place.file, s.at, "/" + config::pointer_token(s.name), ok.error().message});
         else
             good.push_back(std::move(s));
+    } catch (const std::exception& e) {
+        imported.problems.push_back({place.file, s.at, "/" + config::pointer_token(s.name), std::string("it cannot be used: ") + e.what()});
     }
     imported.servers = std::move(good);
 }

@@ -131,6 +131,18 @@ TEST_F(import_test, what_is_wrong_is_said_with_its_place_and_what_to_do) {
     }
 }
 
+TEST_F(import_test, an_environment_that_is_no_object_costs_its_server_alone) {
+    for (const char* env : {R"("A=1")", R"(["A=1"])", "5"}) {
+        const auto r = take(std::string(R"({"servers": {"a": {"command": "x", "env": )") + env + R"(, "envFile": ".env"}, "b": {"command": "y"}}})", dir + "/.vscode/x.json");
+        EXPECT_NE(problem(r).find("/servers/a/env: expected an object"), std::string::npos) << problem(r);
+        EXPECT_EQ(r.servers.size(), 1u);
+        EXPECT_EQ(entry(r, "b")["command"], "y");
+    }
+    const auto none = take(R"({"servers": {"a": {"command": "x", "env": null, "envFile": ".env"}}})", dir + "/.vscode/x.json");
+    EXPECT_EQ(problem(none), "");
+    EXPECT_EQ(entry(none, "a")["env"]["GIST_TOKEN"], "from the file");
+}
+
 TEST_F(import_test, comments_are_only_taken_for_comments_outside_of_strings) {
     const auto r = take("{\"mcpServers\": {\"a\": {\"url\": \"https://x/ /*y*/\", \"headers\": {\"q\": \"a\\\" // b,]\"}, }, }, } // end");
     EXPECT_EQ(problem(r), "");
