@@ -166,7 +166,8 @@ void authorization_server::give_token(const heard_request& q, script_server::pee
     } else if (kind == "refresh_token") {
         ++counts_.refreshed;
         changed_.wait(lock, [&] { return ending_ || !faults_.refresh_waits; });
-        if (faults_.refresh_status != 200) return refuse(faults_.refresh_status, "temporarily_unavailable");
+        if (faults_.refresh_page != 0) return void(p.answer(faults_.refresh_page, "text/html", "<html>maintenance</html>"));
+        if (faults_.refresh_status != 200) return refuse(faults_.refresh_status, faults_.refresh_error);
         const auto it = refresh_.find(body["refresh_token"]);
         if (it == refresh_.end() || !it->second.good) return refuse(400, "invalid_grant");
         if (body["resource"] != it->second.audience) complain("refresh for another resource");

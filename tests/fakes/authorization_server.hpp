@@ -22,6 +22,8 @@ class authorization_server {
         std::string audience;                       ///< of the tokens, instead of the resource asked for
         int token_lives_s = 3600;
         int refresh_status = 200, register_status = 201;
+        std::string refresh_error = "temporarily_unavailable";  ///< what goes with a refresh_status
+        int refresh_page = 0;                       ///< a refresh gets a page with that status, from something in between
         bool refresh_waits = false;                 ///< the token endpoint answers a refresh when this is over
         bool denies = false;                        ///< the person says no
         std::string scope = "mcp:basic";            ///< what the server wants to see at first

@@ -286,7 +286,7 @@ TEST(http_oauth, renewal_that_fails_for_now_is_tried_again_and_for_good_asks_for
     s.set([](auto& f) { f.refresh_status = 200; });
     EXPECT_TRUE(p.call(c).ok());
     s.forget_tokens();
-    s.set([](auto& f) { f.refresh_status = 400; });
+    s.set([](auto& f) { f.refresh_status = 400, f.refresh_error = "invalid_grant"; });
     why = p.call(c);
     EXPECT_EQ(why.code, HF_E_AUTH);
     EXPECT_NE(why.message.find("server login srv"), std::string::npos);
@@ -295,6 +295,48 @@ TEST(http_oauth, renewal_that_fails_for_now_is_tried_again_and_for_good_asks_for
     s.set([](auto& f) { f.refresh_status = 200; });
     ASSERT_TRUE(p.log_in(config_of(s)).ok());
     EXPECT_TRUE(p.call(c).ok());
+}
+
+TEST(http_oauth, only_the_end_of_the_grant_takes_the_refresh_token_away) {
+    authorization_server s;
+    directory d;
+    plugin p(d);
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    const auto c = p.open(config_of(s));
+    s.forget_tokens();
+    // A load balancer, a maintenance page: whoever says this is not the token endpoint.
+    for (const int status : {403, 404, 200}) {
+        s.set([&](auto& f) { f.refresh_page = status; });
+        const auto why = p.call(c);
+        EXPECT_EQ(why.code, HF_E_UNAVAILABLE) << status << ": " << why.message;
+        EXPECT_TRUE(why.retryable) << status;
+        EXPECT_NE(kept(d).find("refresh-secret"), std::string::npos) << status;
+    }
+    // A mistake in client_secret is repaired where it was made.
+    s.set([&](auto& f) { f.refresh_page = 0, f.refresh_status = 401, f.refresh_error = "invalid_client"; });
+    const auto why = p.call(c);
+    EXPECT_EQ(why.code, HF_E_AUTH);
+    EXPECT_NE(why.message.find("invalid_client"), std::string::npos) << why.message;
+    EXPECT_NE(kept(d).find("refresh-secret"), std::string::npos);
+    s.set([](auto& f) { f.refresh_status = 200; });
+    EXPECT_TRUE(p.call(c).ok()) << "nobody had to log in";
+    EXPECT_EQ(s.counted().authorized, 1);
+}
+
+TEST(http_oauth, a_wrong_client_secret_is_said_to_be_and_asked_about_now_and_then) {
+    authorization_server s;
+    directory d;
+    plugin p(d);
+    const json config = config_of(s, {{"client_id", "mine"}, {"client_secret", "hush"}});
+    s.set([](auto& f) { f.token_lives_s = 0, f.refresh_status = 401, f.refresh_error = "invalid_client"; });
+    ASSERT_TRUE(p.log_in(config).ok());
+    const auto c = p.open(config);
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(p.call(c).ok()) << "the old token is still taken";
+    EXPECT_EQ(s.counted().refreshed, 1) << "not before each request";
+    s.forget_tokens();
+    const auto why = p.call(c);
+    EXPECT_EQ(why.code, HF_E_AUTH);
+    EXPECT_NE(why.message.find("client_secret"), std::string::npos) << why.message;
 }
 
 TEST(http_oauth, a_renewal_that_comes_after_a_login_takes_nothing_from_it) {
@@ -308,7 +350,7 @@ TEST(http_oauth, a_renewal_that_comes_after_a_login_takes_nothing_from_it) {
     p.send(c, 500, "tools/list");
     while (s.counted().refreshed == 0) std::this_thread::yield();
     ASSERT_TRUE(p.log_in(config_of(s)).ok());
-    s.set([](auto& f) { f.refresh_waits = false, f.refresh_status = 400; });
+    s.set([](auto& f) { f.refresh_waits = false, f.refresh_status = 400, f.refresh_error = "invalid_grant"; });
     EXPECT_TRUE(c->wait([&] { return c->answers.count("500") || c->failed.count("500"); }));
     EXPECT_TRUE(c->failed.empty()) << c->failed.begin()->second.message;
     EXPECT_TRUE(p.call(c).ok());

@@ -110,7 +110,7 @@ void account::renew(then t) {
 
 void account::renewed(const sdk::status& s) {
     renewing_ = false;
-    renew_after_ = s.retryable ? around_.now() + renewal_pause : wall_time{};
+    renew_after_ = s.ok() ? wall_time{} : around_.now() + renewal_pause;
     std::vector<then> all;
     all.swap(waiting_);
     for (auto& t : all) t(s);
@@ -131,9 +131,9 @@ void account::on_refreshed(const std::string& sent, const answer& a) {
     if (a.result.what != net::outcome::ok) return renewed({HF_E_UNAVAILABLE, "the credentials could not be renewed: " + a.result.message + ".", true});
     if (!granted_) return renewed(needs_person("the credentials were removed"));
     const token_answer t = read_token_answer(a.result.status, a.body);
-    if (t.access_token.empty() && !t.definite) return renewed({HF_E_UNAVAILABLE, "the credentials could not be renewed (" + t.error + ").", true});
+    if (t.access_token.empty() && !t.ended) return renewed(not_renewed(t));  // the refresh token is perhaps as good as before
     grant g = *granted_;
-    if (t.access_token.empty()) g.access_token.clear(), g.refresh_token.clear();
+    if (t.ended) g.access_token.clear(), g.refresh_token.clear();
     else accept(g, t, around_.now());
     granted_ = g;  // first of all: the old refresh token may be of no use any more
     try {
@@ -141,7 +141,14 @@ void account::on_refreshed(const std::string& sent, const answer& a) {
     } catch (const sdk::plugin_error& e) {
         return renewed(e.status());
     }
-    renewed(t.access_token.empty() ? needs_person("the credentials cannot be renewed (" + t.error + ")") : sdk::status{});
+    renewed(t.ended ? not_renewed(t) : sdk::status{});
+}
+
+sdk::status account::not_renewed(const token_answer& t) const {
+    const std::string what = "the credentials could not be renewed (" + t.error + ")";
+    if (!t.definite) return {HF_E_UNAVAILABLE, what + ".", true};
+    if (!t.ended && !own_.client_id.empty()) return {HF_E_AUTH, what + ": check \"client_id\" and \"client_secret\" in this server's \"auth\"."};
+    return needs_person(what);
 }
 
 flow_inputs account::inputs(std::string redirect_uri) const {

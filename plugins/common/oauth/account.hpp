@@ -16,7 +16,7 @@
 namespace holdfast::oauth {
 
 inline constexpr net::milliseconds login_time{600'000};  ///< for the person; then the login is given up
-inline constexpr std::chrono::seconds renewal_pause{10}; ///< after the token endpoint could not answer
+inline constexpr std::chrono::seconds renewal_pause{10}; ///< after the token endpoint gave nothing
 inline constexpr std::size_t max_waiting = 4096;         ///< for one renewal
 
 /// What an account needs of the world around it; outlives every account.
@@ -61,6 +61,7 @@ class account : public std::enable_shared_from_this<account> {
     void refresh();
     void on_refreshed(const std::string& sent, const answer& a);
     sdk::status needs_person(const std::string& why) const;
+    sdk::status not_renewed(const token_answer& t) const;
 
     void run(std::shared_ptr<attempt> a, next_step s);
     void finish(const std::shared_ptr<attempt>& a, const sdk::status& s);
@@ -77,7 +78,7 @@ class account : public std::enable_shared_from_this<account> {
     std::optional<grant> granted_;
     registrations clients_;
     std::optional<oauth::refused> known_;  // what the server said last
-    wall_time renew_after_{};              // the token endpoint could not answer; until then nothing waits for it in advance
+    wall_time renew_after_{};              // the token endpoint gave nothing; until then nothing waits for it in advance
     bool renewing_ = false;
     std::vector<then> waiting_;
     std::shared_ptr<attempt> login_;  // second owners: callbacks of its requests and its page

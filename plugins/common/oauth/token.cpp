@@ -13,6 +13,7 @@ namespace {
 using json = nlohmann::json;
 
 std::string text_of(const json& o, const char* key) {
+    if (!o.is_object()) return {};
     const auto it = o.find(key);
     return it != o.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
@@ -41,22 +42,22 @@ token_answer read_token_answer(int status, std::string_view body) {
     token_answer a;
     const bool good = status >= 200 && status < 300;
     const json o = body.size() <= max_document_bytes && net::json_depth_within(body, net::max_json_depth) ? json::parse(body, nullptr, false) : json();
-    if (!good) {
-        a.definite = status >= 400 && status < 500 && status != 408 && status != 429;
-        const std::string name = o.is_object() ? error_name(text_of(o, "error")) : std::string();
-        a.error = (name.empty() ? "HTTP " + std::to_string(status) : name);
+    const std::string token = text_of(o, "access_token"), type = text_of(o, "token_type");
+    if (!good || token.empty() || !sendable(token)) {
+        // Only an OAuth error is a decision (RFC 6749, 5.2), and of those one alone is about the grant. A load balancer that
+        // refuses and a page about maintenance are neither. Some endpoints say their errors with 200.
+        const std::string name = error_name(text_of(o, "error"));
+        const bool passing = status >= 500 || status == 408 || status == 429;
+        a.definite = !name.empty() && !passing;
+        a.ended = a.definite && name == "invalid_grant";
+        a.error = !name.empty() ? name : good ? "an answer without a usable access token" : "HTTP " + std::to_string(status);
         return a;
     }
-    a.error = "an answer without a usable access token";
-    a.definite = true;
-    if (!o.is_object()) return a;
-    const std::string token = text_of(o, "access_token"), type = text_of(o, "token_type");
-    if (token.empty() || !sendable(token)) return a;
     if (!type.empty() && !net::same_name(type, "bearer")) {
         a.error = "a token that is not a bearer token";
+        a.definite = true;
         return a;
     }
-    a.error.clear();
     a.access_token = token;
     a.refresh_token = text_of(o, "refresh_token");
     if (a.refresh_token.size() > max_token_bytes) a.refresh_token.clear();

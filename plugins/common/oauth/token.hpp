@@ -40,13 +40,14 @@ struct grant {
     reach server_reach = reach::everywhere;
 };
 
-/// What the token endpoint said. Empty access_token: `error` names why; `definite`: asking again the same way is of no use.
+/// What the token endpoint said. Empty access_token: `error` names why; `definite`: asking again the same way is of no use;
+/// `ended`: what was shown is of no use any more. Neither when it may have been something in between that answered.
 struct token_answer {
     std::string access_token, refresh_token;
     std::optional<std::chrono::seconds> lives;
     std::optional<std::vector<std::string>> scopes;
     std::string error;  ///< fit to be shown
-    bool definite = false;
+    bool definite = false, ended = false;
 };
 token_answer read_token_answer(int status, std::string_view body);
 /// Takes what a good answer says into the grant. A refresh token stays when none came.

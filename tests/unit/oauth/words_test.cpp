@@ -104,15 +104,24 @@ TEST(oauth_token, reads_answers_and_refusals) {
     EXPECT_EQ(a.access_token, "t");
     EXPECT_EQ(a.lives, 100s);
     EXPECT_EQ(a.scopes, (strings{"a", "b"}));
-    for (const char* bad : {"", "[]", "{}", R"({"access_token":1})", R"({"access_token":"a b"})", R"({"access_token":"a\r\nX: y"})", R"({"access_token":"t","token_type":"DPoP"})"}) {
+    for (const char* bad : {"", "[]", "{}", R"({"access_token":1})", R"({"access_token":"a b"})", R"({"access_token":"a\r\nX: y"})", "<html>down for maintenance</html>"}) {
         a = read_token_answer(200, bad);
-        EXPECT_TRUE(a.access_token.empty() && a.definite && !a.error.empty()) << bad;
+        EXPECT_TRUE(a.access_token.empty() && !a.error.empty()) << bad;
+        EXPECT_FALSE(a.definite || a.ended) << bad << ": not what a token endpoint says";
     }
+    a = read_token_answer(200, R"({"access_token":"t","token_type":"DPoP"})");
+    EXPECT_TRUE(a.access_token.empty() && a.definite && !a.ended);
     a = read_token_answer(400, R"({"error":"invalid_grant","error_description":"refresh token r-123 is gone"})");
-    EXPECT_TRUE(a.definite);
+    EXPECT_TRUE(a.definite && a.ended);
     EXPECT_EQ(a.error, "invalid_grant") << "descriptions may repeat secrets";
     EXPECT_EQ(read_token_answer(400, R"({"error":"r-123 <b>"})").error, "HTTP 400");
-    for (const int passing : {408, 429, 500, 503}) EXPECT_FALSE(read_token_answer(passing, "").definite) << passing;
+    for (const int passing : {400, 401, 403, 404, 408, 429, 500, 503}) EXPECT_FALSE(read_token_answer(passing, "<html>").definite) << passing << " of something in between";
+    for (const int passing : {408, 429, 500, 503}) EXPECT_FALSE(read_token_answer(passing, R"({"error":"invalid_grant"})").ended) << passing;
+    for (const char* other : {"invalid_client", "unauthorized_client", "invalid_scope"}) {
+        a = read_token_answer(401, std::string(R"({"error":")") + other + R"("})");
+        EXPECT_TRUE(a.definite && !a.ended && a.error == other) << other << " says nothing about the grant";
+    }
+    EXPECT_TRUE(read_token_answer(200, R"({"error":"invalid_grant"})").ended) << "some say it with 200";
     EXPECT_EQ(read_token_answer(200, R"({"access_token":"t","expires_in":1e300})").lives, longest_life);
     EXPECT_FALSE(read_token_answer(200, R"({"access_token":"t","expires_in":-1})").lives);
 }
