@@ -20,9 +20,15 @@ bool visible(std::string_view id) {
     return !id.empty() && id.size() <= max_session_bytes && std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7F; });
 }
 
-sdk::status of_status(int http, const std::string& origin, const net::headers* h = nullptr) {
+milliseconds asked_pause(const net::headers& h) {
+    const auto after = net::find_header(h, "retry-after");
+    return after.empty() ? milliseconds(0) : net::parse_retry_after(after, std::chrono::system_clock::now()).value_or(milliseconds(0));
+}
+
+sdk::status of_status(int http, const std::string& origin, milliseconds retry_after = milliseconds(0)) {
     sdk::status s;
     s.peer_status = http;
+    s.retry_after = retry_after;
     const std::string number = " (HTTP " + std::to_string(http) + ")";
     if (http == 401 || http == 403) {
         s.code = HF_E_AUTH;
@@ -42,9 +48,6 @@ sdk::status of_status(int http, const std::string& origin, const net::headers* h
         s.code = HF_E_PEER;
         s.message = origin + " refused the message" + number + (http == 404 ? ": is \"url\" the MCP endpoint?" : ".");
     }
-    if (h)
-        if (const auto after = net::find_header(*h, "retry-after"); !after.empty())
-            if (const auto wait = net::parse_retry_after(after, std::chrono::system_clock::now())) s.retry_after = *wait;
     return s;
 }
 
@@ -159,6 +162,7 @@ void link::on_headers(exchange& x, int status, const net::headers& h) {
     if (x.over) return;
     any_answer_ = true;
     x.status = status;
+    x.retry_after = asked_pause(h);
     x.events = net::media_type(net::find_header(h, "content-type")) == "text/event-stream";
     if (account_ && (status == 401 || status == 403)) x.challenge = oauth::read_challenge(h);
     if (x.out.method == "initialize")
@@ -280,11 +284,11 @@ void link::on_refusal(const exchange_ptr& x, const net::result&) {
                                        (x->challenge.error.empty() ? "" : " (" + x->challenge.error + ")") + ": was it granted for another audience?", false, 401});
     if (fall_back(x)) return;
     if (x->out.kind == message_kind::request && !x->resumed)
-        if (const auto answer = error_response(x->body, x->out.id)) {
+        if (const auto answer = error_response(x->body, x->out.id, x->status)) {
             end(x);
             return sink_.message(*answer);
         }
-    fail(x, of_status(x->status, server_.origin));
+    fail(x, of_status(x->status, server_.origin, x->retry_after));
 }
 
 void link::on_loss(const exchange_ptr& x, const net::result& r) {

@@ -51,6 +51,7 @@ class link : public std::enable_shared_from_this<link> {
         bool events = false, with_session = false, resumed = false;
         bool over = false;  // answered, failed or abandoned: whatever still comes is ignored
         std::string body, session, last_event_id;
+        std::chrono::milliseconds retry_after{0};  // 0: not said
         net::sse_parser sse;
         int resumes = 0;
         std::string sent_with;         // Authorization

@@ -31,7 +31,7 @@ bool link::fall_back(const exchange_ptr& x) {
     if (x->out.method != "initialize" || x->out.modern || older_ || closing_) return false;
     if (x->status != 400 && x->status != 404 && x->status != 405) return false;
     if (read_incoming(x->body).valid && read_incoming(x->body).id == x->out.id) return false;  // it answers requests: no old server
-    auto refusal = error_response(x->body, x->out.id);  // of no request in particular
+    auto refusal = error_response(x->body, x->out.id, x->status);  // of no request in particular
     x->over = true;  // its place in `load` goes over to the message that is sent anew
     exchanges_.erase(x.get());
     const auto weak = weak_from_this();

@@ -36,6 +36,11 @@ bool plain(std::string_view v) {
     return !(v.starts_with("=?base64?") && v.ends_with("?="));
 }
 
+// The statuses that the host's client takes for an older era when no body explains them (host/mcp/client_connect.cpp).
+bool not_understood(int status) {
+    return status >= 400 && status < 500 && status != 401 && status != 403 && status != 407 && status != 408 && status != 429;
+}
+
 }  // namespace
 
 std::string header_value(std::string_view value) { return plain(value) ? std::string(value) : "=?base64?" + net::base64(value) + "?="; }
@@ -98,12 +103,13 @@ std::vector<std::string> split_body(std::string_view body) {
     return out;
 }
 
-std::optional<std::string> error_response(std::string_view body, std::string_view id) {
+std::optional<std::string> error_response(std::string_view body, std::string_view id, int status) {
     json j = parsed(body);
     const json* const e = member(j, "error");
     if (!e || !e->is_object() || text_of(&j, "jsonrpc") != "2.0") return std::nullopt;
     const json* const its = member(j, "id");
     if (its && !its->is_null()) return dumped(*its) == id ? std::optional(std::string(body)) : std::nullopt;
+    if (!not_understood(status)) return std::nullopt;
     j["id"] = json::parse(id, nullptr, false);
     return dumped(j);
 }

@@ -39,8 +39,9 @@ incoming read_incoming(std::string_view text);
 /// A body of one message, or of several in an array (2025-03-26). Empty when it is not JSON.
 std::vector<std::string> split_body(std::string_view body);
 
-/// The body of a failed answer as the JSON-RPC error response of request `id`: bodies without an id, or with id null, get it.
-/// Empty when it is not a JSON-RPC error, or is another request's.
-std::optional<std::string> error_response(std::string_view body, std::string_view id);
+/// The body of an answer that failed with HTTP `status`, as the JSON-RPC error response of request `id`. A body without an id, or
+/// with id null, gets it where the status alone says no more than "I do not understand this"; 401, 429, 503 and their like say
+/// what is the matter, and have nothing to do with the era. Empty when it is not a JSON-RPC error, or is another request's.
+std::optional<std::string> error_response(std::string_view body, std::string_view id, int status);
 
 }  // namespace holdfast::transport_http

@@ -49,14 +49,15 @@ TEST(http_message, tells_requests_notifications_and_responses_apart) {
 }
 
 TEST(http_message, takes_error_bodies_that_belong_to_the_request) {
-    EXPECT_EQ(error_response(R"({"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}})", "7"), R"({"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}})");
+    EXPECT_EQ(error_response(R"({"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}})", "7", 503), R"({"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}})");
     for (const char* body : {R"({"jsonrpc":"2.0","id":null,"error":{"code":1}})", R"({"jsonrpc":"2.0","error":{"code":1}})"}) {
-        const auto r = error_response(body, "\"x\"");
+        const auto r = error_response(body, "\"x\"", 400);
         ASSERT_TRUE(r) << body;
         EXPECT_EQ(read_incoming(*r).id, "\"x\"");
+        for (const int plain : {401, 403, 429, 500, 503}) EXPECT_FALSE(error_response(body, "\"x\"", plain)) << plain << " says more than that";
     }
     for (const char* body : {"", "<html>", "[]", R"({"error":"no"})", R"({"error":{"code":1}})", R"({"jsonrpc":"2.0","id":8,"error":{"code":1}})", R"({"jsonrpc":"2.0","id":7,"result":{}})"})
-        EXPECT_FALSE(error_response(body, "7")) << body;
+        EXPECT_FALSE(error_response(body, "7", 400)) << body;
 }
 
 TEST(http_message, splits_batches_of_old_servers) {

@@ -221,6 +221,34 @@ TEST(http_transport, error_bodies_are_answers_so_that_the_era_can_be_told) {
     EXPECT_EQ(c.closed, 0);
 }
 
+TEST(http_transport, an_error_of_no_request_in_particular_does_not_hide_a_status_that_says_more) {
+    script_server s([](const heard_request& q, script_server::peer& p) {
+        const int status = json::parse(q.body)["id"].get<int>();
+        p.answer(status, "application/json", R"({"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Unauthorized"}})", status == 429 ? "Retry-After: 7\r\n" : "");
+    });
+    connection c(json{{"url", s.url()}});
+    for (const int status : {401, 403, 407, 408, 429, 500, 502, 503}) {
+        c.send(modern(status, "server/discover"));
+        EXPECT_EQ(c.wait_failed(std::to_string(status)).peer_status, status);
+    }
+    EXPECT_EQ(c.failed["401"].code, HF_E_AUTH);
+    EXPECT_NE(c.failed["401"].message.find("\"auth\""), std::string::npos) << c.failed["401"].message;
+    EXPECT_EQ(c.failed["429"].code, HF_E_RATE_LIMITED);
+    EXPECT_EQ(c.failed["429"].retry_after, std::chrono::seconds(7));
+    EXPECT_EQ(c.failed["503"].code, HF_E_UNAVAILABLE);
+    EXPECT_TRUE(c.failed["503"].retryable);
+    for (const int status : {400, 404, 405, 406, 415}) EXPECT_EQ(c.call(modern(status, "server/discover"))["error"]["code"], -32001) << status;
+}
+
+TEST(http_transport, an_error_with_the_requests_own_id_is_its_answer_whatever_the_status) {
+    script_server s([](const heard_request& q, script_server::peer& p) {
+        const json id = json::parse(q.body)["id"];
+        p.answer(id.get<int>(), "application/json", json{{"jsonrpc", "2.0"}, {"id", id}, {"error", {{"code", -32603}, {"message", "m"}}}}.dump());
+    });
+    connection c(json{{"url", s.url()}});
+    for (const int status : {403, 429, 500, 503}) EXPECT_EQ(c.call(modern(status, "tools/list"))["error"]["code"], -32603) << status;
+}
+
 TEST(http_transport, a_legacy_session_is_kept_and_ended) {
     script_server s(legacy([](const heard_request& q, script_server::peer& p) {
         const json m = json::parse(q.body);
