@@ -11,8 +11,8 @@
 namespace holdfast::mcp {
 
 inline constexpr std::size_t max_forgotten_ids = 2'048;     // cancelled requests whose late answer is expected
-inline constexpr seconds listen_retry_first{1};
-inline constexpr seconds listen_retry_max{60};
+inline constexpr seconds retry_first{1};                    // after something the server did not do; doubled each time
+inline constexpr seconds retry_max{60};
 inline constexpr std::size_t max_peer_text = 400;           // of a peer's message quoted in ours
 
 struct client_machine::impl {
@@ -65,7 +65,8 @@ struct client_machine::impl {
         json items = json::array();
         std::set<std::string> names, cursors;
         std::uint32_t pages = 0;
-        std::optional<steady_time> due;  ///< a refresh that was put off
+        std::optional<steady_time> due;  ///< a refresh that was put off, or failed
+        seconds retry = retry_first;     ///< after the next failure
         steady_time last_start{};
         std::optional<steady_time> stale;  ///< the server says that it may be old from then on
         std::optional<steady_time> stale_next;  ///< of the run under way
@@ -108,7 +109,7 @@ struct client_machine::impl {
     listening stands, opening;   ///< `opening` replaces `stands`
     bool listen_lost = false;
     std::optional<steady_time> listen_due;
-    seconds listen_retry = listen_retry_first;
+    seconds listen_retry = retry_first;
     // what the host wants to be told (client_watch.cpp)
     std::set<std::string> watched;     ///< wanted
     std::set<std::string> subscribed;  ///< legacy: asked for

@@ -122,13 +122,18 @@ void client_machine::impl::list_failed(list_kind k, const error& why, bool unkno
     list_run& run = runs[k];
     run.running = false;
     run.rpc = 0;
-    if (!unknown_method) out.push_back(out::log{true, std::string(kinds[k].method) + ": " + why.message});
+    if (at == phase::listing && k == tools) {  // a server whose tools cannot be read is not healthy
+        error e = why;
+        e.message = "tools/list failed: " + e.message;
+        return give_up(std::move(e), now, out);
+    }
+    if (!unknown_method) {  // what has changed, or is not known yet, stays so until it can be read
+        const bool first = run.retry == retry_first;
+        out.push_back(out::log{first, std::string(kinds[k].method) + ": " + why.message + "; it is read again in " + std::to_string(run.retry.count()) + " s"});
+        run.due = now + run.retry;
+        run.retry = std::min(run.retry * 2, retry_max);
+    }
     if (at == phase::listing) {
-        if (k == tools) {  // a server whose tools cannot be read is not healthy
-            error e = why;
-            e.message = "tools/list failed: " + e.message;
-            return give_up(std::move(e), now, out);
-        }
         run.items = json::array();
         run.complete = true;
         return publish_lists(now, out);
@@ -145,6 +150,7 @@ void client_machine::impl::list_done(list_kind k, steady_time now, actions& out)
     run.running = false;
     run.rpc = 0;
     run.complete = true;
+    run.retry = retry_first;
     run.stale = run.stale_next;
     publish_lists(now, out);
     if (k == tools && at == phase::ready) tools_were_read(now, out);

@@ -139,7 +139,7 @@ void client_machine::impl::on_response(rpc_response r, steady_time now, actions&
         case purpose::watch:
             if (r.error) out.push_back(out::log{true, "what the server should tell: " + peer_error(*r.error).message});
             if (!w.uri.empty()) now_covered(w.uri, out);
-            if (!r.error) listen_retry = listen_retry_first;
+            if (!r.error) listen_retry = retry_first;
             return;
         case purpose::call: return on_call_answer(w.subject, r, now, out);
         case purpose::probe: return on_probe_answer(w.subject, w, r, now, out);

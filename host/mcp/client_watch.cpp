@@ -63,7 +63,7 @@ void client_machine::impl::listen_ended(std::uint64_t rpc, bool again, steady_ti
     if (!again || at == phase::over) return;
     if (stands.rpc == 0) listen_lost = true;  // changes may be missed: everything is read again once it stands
     listen_due = now + listen_retry;
-    listen_retry = std::min(listen_retry * 2, listen_retry_max);
+    listen_retry = std::min(listen_retry * 2, retry_max);
 }
 
 /// The first message of a subscription is its acknowledgement; one that starts with something else counts as acknowledged.
@@ -74,7 +74,7 @@ void client_machine::impl::on_acknowledged(std::uint64_t rpc, const json& params
     const json& granted = member(params, "notifications");
     for (const auto& [what, asked] : stands.filter.items())
         if (granted.is_object() && !granted.contains(what)) out.push_back(out::log{false, "the server does not tell of " + what});
-    listen_retry = listen_retry_first;
+    listen_retry = retry_first;
     if (std::exchange(listen_lost, false)) {
         for (std::size_t k = 0; k < list_kinds; ++k) want_list(static_cast<list_kind>(k), now, out);
         forget_reads({});
@@ -140,7 +140,7 @@ void client_machine::impl::follow_watched(steady_time now, actions& out) {
 void client_machine::impl::not_subscribed(const std::string& uri, steady_time now) {
     if (subscribed.erase(uri) == 0 || at == phase::over) return;
     listen_due = now + listen_retry;
-    listen_retry = std::min(listen_retry * 2, listen_retry_max);
+    listen_retry = std::min(listen_retry * 2, retry_max);
 }
 
 void client_machine::impl::set_log_level(std::string level, steady_time now, actions& out) {

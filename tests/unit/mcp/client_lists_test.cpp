@@ -93,6 +93,60 @@ TEST(lists, a_failed_refresh_keeps_what_was_there) {
     ASSERT_TRUE(s.find<out::lists_changed>());
     EXPECT_EQ(s.find<out::lists_changed>()->lists->tools[0]["name"], "echo");
 }
+TEST(lists, a_refresh_that_failed_is_tried_again_ever_less_often_until_it_succeeds) {
+    script s;
+    s.become_legacy();
+    const auto changed = [&] {
+        s.now += seconds(5);
+        s.says({{"method", "notifications/tools/list_changed"}});
+    };
+    changed();
+    s.refuses(s.expect("tools/list"), -32603);
+    s.wait(milliseconds(999));
+    EXPECT_TRUE(s.sent.empty());
+    s.wait(milliseconds(1));
+    s.expect("tools/list");
+    s.wait(seconds(30));  // no answer
+    s.expect("notifications/cancelled");
+    s.wait(seconds(2));
+    s.on(in::request_failed{dump(s.expect("tools/list")["id"]), {errc::unavailable, "busy"}, 503});
+    s.wait(milliseconds(3'999));
+    EXPECT_TRUE(s.sent.empty());
+    s.wait(milliseconds(1));
+    s.replies(s.expect("tools/list"), {{"tools", json::array({tool("new")})}});
+    ASSERT_TRUE(s.find<out::lists_changed>());
+    EXPECT_EQ(s.find<out::lists_changed>()->lists->tools[0]["name"], "new");
+    s.wait(seconds(600));
+    EXPECT_TRUE(s.sent.empty());
+    changed();
+    for (const int delay : {1, 2, 4, 8, 16, 32, 60, 60, 60}) {  // from the start
+        s.refuses(s.expect("tools/list"), -32603);
+        s.wait(seconds(delay) - milliseconds(1));
+        EXPECT_TRUE(s.sent.empty()) << delay;
+        s.wait(milliseconds(1));
+    }
+    s.refuses(s.expect("tools/list"), -32601);
+    s.wait(seconds(600));
+    EXPECT_TRUE(s.sent.empty()) << "a server that does not know the method is not asked for ever";
+}
+TEST(lists, one_that_failed_at_the_start_is_published_when_it_can_be_read) {
+    for (const int code : {-32603, -32601}) {
+        script s;
+        s.become_legacy({{"tools", json::object()}, {"prompts", json::object()}});
+        s.refuses(s.expect("prompts/list"), code);
+        ASSERT_TRUE(s.find<out::ready>());
+        s.wait(seconds(1));
+        if (code == -32601) {
+            EXPECT_TRUE(s.sent.empty());
+            continue;
+        }
+        s.replies(s.expect("prompts/list"), {{"prompts", json::array({{{"name", "p"}}})}});
+        ASSERT_TRUE(s.find<out::lists_changed>());
+        EXPECT_EQ(s.find<out::lists_changed>()->lists->prompts.size(), 1u);
+        ASSERT_TRUE(s.find<out::notice>());
+        EXPECT_EQ(s.find<out::notice>()->method, "notifications/prompts/list_changed");
+    }
+}
 TEST(subscriptions, modern_changes_come_by_subscription_and_only_by_its_id) {
     script s;
     s.become_modern({{"tools", {{"listChanged", true}}}});
