@@ -135,7 +135,8 @@ void client_machine::impl::on_response(rpc_response r, steady_time now, actions&
         case purpose::list: return on_page(static_cast<list_kind>(w.subject), r, now, out);
         case purpose::listen:
             if (r.error) out.push_back(out::log{true, "subscriptions/listen: " + peer_error(*r.error).message});
-            return listen_ended(rpc, !r.error, now, out);
+            // Anything but "I do not take this" may pass, and without it the server's changes are told to nobody.
+            return listen_ended(rpc, !r.error || (r.error->code != rpc_code::method_not_found && r.error->code != rpc_code::invalid_params), now, out);
         case purpose::watch:
             if (r.error) out.push_back(out::log{true, "what the server should tell: " + peer_error(*r.error).message});
             if (!w.uri.empty()) now_covered(w.uri, out);

@@ -203,6 +203,25 @@ TEST(watching, a_refused_change_leaves_the_subscription_that_stands) {
     s.on_listen(first, "notifications/resources/updated", {{"uri", "a:1"}});
     EXPECT_EQ(s.notices().size(), 1u);
 }
+TEST(watching, a_server_that_cannot_take_the_subscription_just_now_is_asked_again) {
+    json capabilities = subscribable;
+    capabilities["tools"] = {{"listChanged", true}};
+    watching s(true, {}, capabilities);
+    for (const int delay : {1, 2, 4, 8, 16, 32, 60, 60}) {
+        s.refuses(s.expect("subscriptions/listen"), -32603);
+        s.wait(seconds(delay) - milliseconds(1));
+        EXPECT_TRUE(s.sent.empty()) << delay;
+        s.wait(milliseconds(1));
+    }
+    s.acknowledges(s.expect("subscriptions/listen"));
+    s.expect("tools/list");  // what changed meanwhile was told to nobody
+    for (const int code : {-32601, -32602}) {
+        watching other(true, {}, capabilities);
+        other.refuses(other.expect("subscriptions/listen"), code);
+        other.wait(seconds(600));
+        EXPECT_TRUE(other.sent.empty()) << "a server that does not take it is not asked for ever";
+    }
+}
 TEST(watching, after_a_lost_subscription_everything_may_have_changed) {
     watching s(true);
     s.on(in::watch{{"a:1"}});
