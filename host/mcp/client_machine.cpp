@@ -74,6 +74,11 @@ std::string_view cut_stream(std::string_view text, std::uint64_t& request) {
     return text.substr(static_cast<std::size_t>(after - text.data()) + 1);
 }
 
+/// Of a wish to be told of changes: anything but "I do not take this", and until it is taken they are told to nobody.
+bool may_pass(int code) {
+    return code != rpc_code::method_not_found && code != rpc_code::invalid_params && code != rpc_code::resource_not_found;
+}
+
 }  // namespace
 
 void client_machine::impl::on_message(std::string_view whole, steady_time now, actions& out) {
@@ -135,10 +140,10 @@ void client_machine::impl::on_response(rpc_response r, steady_time now, actions&
         case purpose::list: return on_page(static_cast<list_kind>(w.subject), r, now, out);
         case purpose::listen:
             if (r.error) out.push_back(out::log{true, "subscriptions/listen: " + peer_error(*r.error).message});
-            // Anything but "I do not take this" may pass, and without it the server's changes are told to nobody.
-            return listen_ended(rpc, !r.error || (r.error->code != rpc_code::method_not_found && r.error->code != rpc_code::invalid_params), now, out);
+            return listen_ended(rpc, !r.error || may_pass(r.error->code), now, out);
         case purpose::watch:
             if (r.error) out.push_back(out::log{true, "what the server should tell: " + peer_error(*r.error).message});
+            if (r.error && may_pass(r.error->code)) return not_subscribed(w.uri, now);
             if (!w.uri.empty()) now_covered(w.uri, out);
             if (!r.error) listen_retry = retry_first;
             return;

@@ -181,10 +181,13 @@ TEST(watching, a_legacy_server_that_did_not_take_the_wish_is_asked_again) {
     s.on(in::request_failed{dump(s.expect("resources/subscribe")["id"]), {errc::overloaded, "busy"}, 429});
     EXPECT_TRUE(s.sent.empty());
     s.wait(seconds(1));
+    s.refuses(s.expect("resources/subscribe"), -32603);
+    EXPECT_TRUE(s.notices().empty());
+    s.wait(seconds(2));
     s.expect("resources/subscribe");
     s.wait(seconds(120));  // no answer
     s.expect("notifications/cancelled");
-    s.wait(seconds(2));
+    s.wait(seconds(4));
     s.replies(s.expect("resources/subscribe"), json::object());
     s.wait(seconds(120));
     EXPECT_TRUE(s.sent.empty());
