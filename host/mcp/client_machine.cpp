@@ -307,6 +307,7 @@ void client_machine::impl::on_expired(std::uint64_t rpc, waiting w, steady_time 
 std::optional<steady_time> client_machine::next_deadline() const { return impl_->next_deadline(); }
 bool client_machine::is_ready() const noexcept { return impl_->at == impl::phase::ready; }
 bool client_machine::is_over() const noexcept { return impl_->at == impl::phase::over; }
+bool client_machine::is_reading_tools() const noexcept { return impl_->runs[impl::tools].running || impl_->runs[impl::tools].due; }
 const server_identity& client_machine::identity() const noexcept { return impl_->identity; }
 const client_counters& client_machine::counters() const noexcept { return impl_->counters; }
 std::size_t client_machine::pending_calls() const noexcept { return impl_->calls.size(); }

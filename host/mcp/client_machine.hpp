@@ -155,6 +155,7 @@ class client_machine {
 
     bool is_ready() const noexcept;
     bool is_over() const noexcept;  ///< failed or closed
+    bool is_reading_tools() const noexcept;  ///< or is about to: those it has published may be old
     const server_identity& identity() const noexcept;
     const client_counters& counters() const noexcept;
     std::size_t pending_calls() const noexcept;

@@ -23,7 +23,8 @@ struct link {
     void* instance = nullptr;
     std::uint64_t greeting = 0;          ///< the probe that is its init message, while it is under way
     bool greeted = false;                ///< … and was answered as it should
-    std::optional<mcp::out::ready> welcome;  ///< what it said before, meanwhile
+    std::optional<mcp::out::ready> welcome;  ///< what it offers, until it is judged
+    bool looked_again = false;           ///< at its tools, after the greeting
     bool ended_normally = false;         ///< by itself, and in order
     bool draining = false;               ///< another one serves; this stays for the calls that were sent on it
     supervise::timer_handle deadline;    ///< of draining

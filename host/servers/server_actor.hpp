@@ -77,6 +77,7 @@ class server_actor final : public supervise::actor {
     void on_ready(link& l, mcp::out::ready r);
     void greet(link& l, mcp::out::ready r);
     void on_greeted(link& l, const mcp::out::probed& p);
+    void settle(link& l);
     std::optional<error> doubt(const mcp::out::ready& r) const;  ///< H3: it answers, but is it the server it was?
     void accept(const mcp::out::ready& r, nanoseconds took);
     void link_lost(link& l, const error& why);

@@ -93,8 +93,8 @@ void server_actor::attempt_failed(error why) {
 }
 
 error server_actor::not_ready(const link& l) const {
-    std::string why = "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" +
-                      (l.greeting != 0 ? "health.init_message is not answered" : std::string(l.machine.phase())) + ")";
+    const std::string where = l.greeting != 0 ? "health.init_message is not answered" : l.welcome ? "its tools could not be read again" : std::string(l.machine.phase());
+    std::string why = "not ready within " + std::to_string(spec_->connect_timeout.count()) + " ms (" + where + ")";
     if (l.machine.counters().garbage > 0) why += "; it printed something that is no JSON-RPC: see its log";
     return {errc::timeout, std::move(why)};
 }
@@ -203,7 +203,16 @@ void server_actor::on_greeted(link& l, const mcp::out::probed& p) {
     auto ok = p.outcome ? p.outcome->is_null() ? result<void>(fail(errc::protocol_error, "the server does not know the method")) : spec_->init.judge(*p.outcome)
                         : result<void>(tl::unexpected(p.outcome.error()));
     if (!ok) return link_lost(l, {ok.error().code, "health.init_message: " + ok.error().message});
-    l.greeted = true;
+    l.greeted = true;  // the turn ends with settle()
+}
+
+/// What a greeted connection offers is judged when it is known: its tools may have come with the greeting.
+void server_actor::settle(link& l) {
+    if (!l.greeted || !l.welcome || !l.wire || l.machine.is_over()) return;
+    if (!pool_number(l) && doubt(*l.welcome)) {
+        if (!std::exchange(l.looked_again, true)) return feed(find_link(l.id), mcp::in::refresh{});  // leads back here
+        if (l.machine.is_reading_tools()) return;
+    }
     mcp::out::ready r = std::move(*l.welcome);
     l.welcome.reset();
     on_ready(l, std::move(r));
@@ -248,6 +257,7 @@ void server_actor::feed(std::shared_ptr<link> l, mcp::client_event e) {
     std::vector<mcp::client_action> actions;
     l->machine.on(std::move(e), now(), actions);
     for (auto& a : actions) perform(*l, a);
+    settle(*l);
     arm_machine(*l);
     if (l->machine.pending_calls() > 0) return;
     if (l->draining) drained(*l, {errc::cancelled, "the server was moved"});
@@ -268,6 +278,7 @@ void server_actor::perform(link& l, mcp::client_action& action) {
     } else if (auto* r = std::get_if<mcp::out::ready>(&action)) {
         on_ready(l, std::move(*r));
     } else if (auto* c = std::get_if<mcp::out::lists_changed>(&action)) {
+        if (l.welcome) l.welcome->lists = c->lists;  // it is being greeted
         if (&l != link_.get() || status_.state.now != status::healthy) return;
         part_ = make_part(record_->name, *c->lists);
         record_->last_tools = c->lists->tools.size();

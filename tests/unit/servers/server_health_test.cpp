@@ -102,6 +102,51 @@ TEST_F(server_health_test, a_connection_that_dies_during_its_init_message_is_one
     EXPECT_EQ(w.status_of("a"), "healthy");
 }
 
+TEST_F(server_health_test, what_the_init_message_changes_is_what_the_server_offers) {
+    p.legacy = true;
+    p.answers_calls = false;
+    w.apply(config({{"init_message", {{"tool", "t0"}}}}));
+    p.tools = 2;
+    w.transport.say(p, {{"method", "notifications/tools/list_changed"}});
+    w.advance(seconds(1));
+    ASSERT_EQ(asked("tools/list"), 2);
+    EXPECT_NE(w.status_of("a"), "healthy");
+    w.transport.wake("a");
+    w.rt.run_until_idle();
+    EXPECT_EQ(w.status_of("a"), "healthy");
+    EXPECT_EQ(w.set->tools()->tools.size(), 2u);
+}
+
+TEST_F(server_health_test, a_server_whose_tools_come_with_the_init_message_comes_back) {
+    p.legacy = true;
+    const auto begins = [&] { p.tools = 0, p.answers_calls = false; };
+    const auto greeted = [&](int tools, bool told) {
+        p.tools = tools;
+        if (told) w.transport.say(p, {{"method", "notifications/tools/list_changed"}});
+        w.transport.wake("a");
+        w.advance(seconds(1));
+    };
+    begins();
+    w.apply(config({{"init_message", {{"tool", "t0"}}}}));
+    greeted(1, true);
+    ASSERT_EQ(w.set->tools()->tools.size(), 1u);
+    for (const bool told : {true, false}) {
+        begins();
+        w.transport.kill("a");
+        w.rt.run_until_idle();
+        greeted(1, told);
+        EXPECT_EQ(w.status_of("a"), "healthy") << reason();
+        EXPECT_EQ(w.set->tools()->tools.size(), 1u);
+    }
+    EXPECT_EQ(p.opened_at.size(), 3u) << "at the first attempt";
+    begins();
+    w.transport.kill("a");
+    w.rt.run_until_idle();
+    greeted(0, true);
+    EXPECT_NE(w.status_of("a"), "healthy");
+    EXPECT_NE(reason().find("it came back with 0 tools"), std::string::npos) << reason();
+}
+
 TEST_F(server_health_test, connections_of_a_pool_are_greeted_too_and_one_that_does_not_answer_well_serves_nobody) {
     p.answers["hello"] = json::object();
     w.apply(config({{"init_message", {{"method", "hello"}}}}, {{"pool", {{"size", 2}, {"wait_s", 1}}}}));
