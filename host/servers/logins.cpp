@@ -92,26 +92,24 @@ void logins::report(const std::string& name, const attempt_ptr& a, transport_rep
 void logins::finish(const std::string& name, const attempt_ptr& a, result<void> how) {
     std::vector<row_reply> begun, ended;
     std::unique_ptr<connection> wire;
-    bool login = false;
     {
         std::lock_guard lock(mutex_);
-        a->over = true;
+        if (std::exchange(a->over, true)) return;
         wire = std::move(a->wire);
         begun.swap(a->begun);
         ended.swap(a->ended);
         if (const auto it = under_way_.find(name); it != under_way_.end() && it->second == a) {
             under_way_.erase(it);
             last_.insert_or_assign(name, how);
-            login = true;
         }
     }
     for (auto& done : begun) {
         if (how) done(json{{"name", name}, {"authorization_url", nullptr}});  // nothing was left to be asked
         else done(tl::unexpected(how.error()));
     }
-    const std::string status = string_or(set_->row(name).value_or(json::object()), "status");
-    // What it was refused for is there now.
-    if (login && how && (status == "disconnected" || status == "circuit_open")) set_->restart(name, [](result<json>) {});
+    // Somebody else now, perhaps, or nobody: the session, the lists and whatever was kept of the answers to the one before go with
+    // the connection (2026-07-28, caching: never shared across authorization contexts). What is stopped stays so.
+    if (how && string_or(set_->row(name).value_or(json::object()), "status") != "disabled") set_->restart(name, [](result<json>) {});
     for (auto& done : ended) done(told(name, how));
 }
 

@@ -28,7 +28,7 @@ class logins : public std::enable_shared_from_this<logins> {
     /// The end of the login that is under way, or of the last one: the server's row. Errors: not_found (there was none since a
     /// logout), and why it failed.
     void wait(const std::string& name, row_reply done);
-    /// Makes the transport forget what was granted: {"name"}.
+    /// Makes the transport forget what was granted: {"name"}. After this, as after a login, an enabled server is connected anew.
     void logout(const std::string& name, row_reply done);
 
   private:

@@ -142,6 +142,11 @@ class fake_transport {
         personality& p = t.servers[name];
         p.opened_at.push_back(std::chrono::duration<double>(t.rt->now() - t.t0).count());
         if (p.throws) throw std::runtime_error("the transport broke");
+        if (member(member(*parsed, "auth"), "action").is_string()) {  // an errand, not a connection; it succeeds at once
+            p.opened_at.pop_back();
+            sink->on_closed(sink->ctx, nullptr);
+            return HF_OK;
+        }
         if (p.refuses_open) return sdk::fill(err, HF_E_COMMAND_NOT_FOUND, "there is no program 'nothing'");
         t.open_[conn] = {name, *sink, self, {}, p.opens_mute};
         p.sink = *sink;

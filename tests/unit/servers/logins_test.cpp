@@ -4,6 +4,7 @@
 #include "kernel/events/bus.hpp"
 #include "kernel/supervise/runtime.hpp"
 #include "holdfast/status.hpp"
+#include "fake_world.hpp"
 #include "servers/logins.hpp"
 
 namespace holdfast::servers::test {
@@ -137,6 +138,71 @@ TEST_F(server_logins, that_are_abandoned_leave_nothing_behind) {
     EXPECT_TRUE(weak.expired());
     EXPECT_EQ(transport.closed, 1);
     transport.end();  // late: nobody listens, nothing breaks
+}
+
+/// A server that is healthy, and has told something to whoever is logged in.
+struct logged_in : world {
+    logged_in() {
+        transport.servers["srv"].answers["resources/read"] = {{"contents", json::array()}, {"ttlMs", 3'600'000}, {"cacheScope", "private"}};
+        transport.servers["srv"].capabilities["resources"] = json::object();
+        apply(config({"srv", "other"}));
+        json c = config({"srv", "other"});
+        c["mcpServers"]["srv"]["auth"] = {{"type", "oauth"}};
+        apply(c);
+        read();
+    }
+    void read() {
+        bool done = false;
+        tool_call_events e;
+        e.done = [&](result<json> r, bool) { done = r.has_value(); };
+        set->request({"srv", "resources/read", {{"uri", "file:///mine"}}, "a session"}, std::move(e));
+        rt.run_until_idle();
+        EXPECT_TRUE(done);
+    }
+    void errand(void (servers::logins::*f)(const std::string&, row_reply)) {
+        bool good = false;
+        (people.get()->*f)("srv", [&](result<json> r) { good = r.has_value(); });
+        rt.run_until_idle();
+        EXPECT_TRUE(good);
+    }
+    std::size_t connections(const char* name = "srv") { return transport.servers[name].opened_at.size(); }
+    auto reads() {
+        const auto& all = transport.servers["srv"].asked;
+        return std::count(all.begin(), all.end(), "resources/read");
+    }
+    std::shared_ptr<servers::logins> people = std::make_shared<servers::logins>(set);
+};
+
+TEST(server_identity, nothing_that_was_told_to_one_account_is_there_for_the_next) {
+    logged_in w;
+    w.read();
+    EXPECT_EQ(w.reads(), 1) << "the second came from memory";
+    const auto before = w.connections();
+    w.transport.servers["srv"].tools = 2;
+    w.errand(&L::logout);
+    EXPECT_EQ(w.connections(), before + 1) << "a connection carries its session and what was read for whoever was logged in";
+    w.transport.servers["srv"].tools = 3;
+    w.errand(&L::begin);
+    EXPECT_EQ(w.connections(), before + 2);
+    EXPECT_EQ(w.status_of("srv"), "healthy");
+    EXPECT_EQ(w.row("srv")["tools"], 3) << "what is there may be another";
+    w.read();
+    EXPECT_EQ(w.reads(), 2);
+    EXPECT_EQ(w.row("srv")["consecutive_failures"], 0);
+    EXPECT_EQ(w.transport.servers["srv"].most_open, 1);
+    EXPECT_EQ(w.connections("other"), 1u);
+}
+
+TEST(server_identity, a_server_that_is_not_to_run_stays_as_it_is) {
+    for (const auto m : {&server_set::stop, &server_set::disable}) {
+        logged_in w;
+        ASSERT_TRUE(w.command(m, "srv"));
+        const auto before = w.connections();
+        w.errand(&L::logout);
+        w.errand(&L::begin);
+        EXPECT_EQ(w.connections(), before);
+        EXPECT_EQ(w.status_of("srv"), "disabled");
+    }
 }
 
 }  // namespace
