@@ -103,8 +103,9 @@ class process_spawner {
     /// [any thread] done runs on the spawner's thread, before any other callback: hand it on, do not block.
     /// Errors: command_not_found, forbidden (not executable), invalid_argument, io_error (limit reached …), unavailable (stopping).
     void spawn(process_options options, process_callbacks callbacks, spawned done);
-    /// The same, blocking for the exec (about 1 ms). [not on a pool thread]
-    result<std::shared_ptr<process>> spawn(process_options options, process_callbacks callbacks);
+    /// The same, blocking for the exec: about 1 ms, or as long as the program's file system takes. After an error, also timeout, no
+    /// callback comes; a process that is made later is killed. [not on the spawner's thread]
+    result<std::shared_ptr<process>> spawn(process_options options, process_callbacks callbacks, nanoseconds deadline = seconds(60));
 
     std::size_t running() const;
     /// Usage of every running process, by one walk over /proc. [any thread, blocks for about a millisecond]

@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -45,6 +46,42 @@ class process_facade final : public process {
     ref<detail::process_actor> p_;
 };
 
+/// Between the spawner and one that waits for it to a deadline: either it takes the process or gives up, for good.
+class claim {
+  public:
+    /// Waits for set(). Not beyond the deadline, unless take() has come before it.
+    result<std::shared_ptr<process>> wait(nanoseconds deadline) {
+        std::unique_lock lock(mutex_);
+        if (!changed_.wait_for(lock, deadline, [&] { return taken_ || value_; })) {
+            given_up_ = true;
+            return fail(errc::timeout, "its program was not executed within " + std::to_string(std::chrono::duration_cast<milliseconds>(deadline).count()) +
+                                       " ms: does it lie on a file system that does not answer?");
+        }
+        changed_.wait(lock, [&] { return value_.has_value(); });
+        return std::move(*value_);
+    }
+    void set(result<std::shared_ptr<process>> value) {
+        std::lock_guard lock(mutex_);
+        value_ = std::move(value);
+        changed_.notify_all();
+    }
+    bool given_up() const {
+        std::lock_guard lock(mutex_);
+        return given_up_;
+    }
+    /// false: nobody waits any more, and nobody will. After true, set() follows.
+    bool take() {
+        std::lock_guard lock(mutex_);
+        return taken_ = !given_up_;
+    }
+
+  private:
+    mutable std::mutex mutex_;  // leaf
+    std::condition_variable changed_;
+    std::optional<result<std::shared_ptr<process>>> value_;
+    bool taken_ = false, given_up_ = false;
+};
+
 }  // namespace
 
 struct process_spawner::impl {
@@ -52,6 +89,7 @@ struct process_spawner::impl {
         process_options options;
         process_callbacks callbacks;
         spawned done;
+        std::shared_ptr<claim> waiter = {};  // second owner: who waits; null: nobody gives up
     };
     explicit impl(runtime& r) : rt(r) {}
     runtime& rt;
@@ -107,15 +145,19 @@ struct process_spawner::impl {
     }
 
     void handle(const std::shared_ptr<impl>& self, job j) {
+        if (j.waiter && j.waiter->given_up()) return;
         auto made = detail::spawn_process(j.options);
         if (!made) return answer(j.done, tl::unexpected<error>(std::move(made.error())));
+        const bool wanted = !j.waiter || j.waiter->take();
+        if (!wanted) j.callbacks = {};  // whoever they would tell may be gone
         auto p = make_actor<detail::process_actor>(rt, std::move(j.options), std::move(j.callbacks), *made, census);
         {
             std::lock_guard lock(mutex);
             p->add_reference();
             known.insert(p.get());
         }
-        answer(j.done, std::shared_ptr<process>(std::make_shared<process_facade>(p)));
+        if (wanted) answer(j.done, std::shared_ptr<process>(std::make_shared<process_facade>(p)));
+        else p->kill();
         p->start(std::make_unique<forget>(self));  // only now may a line be delivered
     }
 };
@@ -156,8 +198,15 @@ void process_spawner::spawn(process_options options, process_callbacks callbacks
     impl::answer(done, fail(errc::unavailable, "the host is stopping"));
 }
 
-result<std::shared_ptr<process>> process_spawner::spawn(process_options options, process_callbacks callbacks) {
-    return await<std::shared_ptr<process>>(seconds(60), [&](auto done) { spawn(std::move(options), std::move(callbacks), std::move(done)); });
+result<std::shared_ptr<process>> process_spawner::spawn(process_options options, process_callbacks callbacks, nanoseconds deadline) {
+    const auto waiter = std::make_shared<claim>();
+    {
+        std::lock_guard lock(impl_->mutex);
+        if (impl_->stopping) return fail(errc::unavailable, "the host is stopping");
+        impl_->jobs.push_back({std::move(options), std::move(callbacks), [waiter](auto p) { waiter->set(std::move(p)); }, waiter});
+        impl_->arrived.notify_one();
+    }
+    return waiter->wait(deadline);
 }
 
 std::size_t process_spawner::running() const {

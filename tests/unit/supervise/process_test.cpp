@@ -143,6 +143,49 @@ TEST_F(O1, the_child_gets_a_clean_world) {
     ::unsetenv("HOLDFAST_TEST_SECRET");
 }
 
+/// A program whose exec does not return while this lives: the kernel first asks us for our lease on its file.
+struct slow_program {
+    slow_program() {
+        ::signal(SIGIO, SIG_IGN);  // the asking
+        std::ofstream(path) << "#!/bin/sh\necho ran\nexec sleep 1000\n";
+        EXPECT_EQ(chmod(path.c_str(), 0755), 0);
+        fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        held = fcntl(fd, F_SETLEASE, F_WRLCK) == 0;
+    }
+    ~slow_program() {
+        go_on();
+        std::filesystem::remove(path);
+    }
+    void go_on() {
+        if (fd < 0) return;
+        fcntl(fd, F_SETLEASE, F_UNLCK);  // closing is not enough: the child has a copy of the descriptor until its exec
+        ::close(std::exchange(fd, -1));
+    }
+    const std::string path = "/tmp/holdfast-slow-" + std::to_string(getpid());
+    int fd = -1;
+    bool held = false;
+};
+
+TEST_F(O1, a_process_that_nobody_waits_for_any_more_is_ended_and_tells_nobody) {
+    slow_program slow;
+    if (!slow.held) GTEST_SKIP() << "no leases on files of /tmp";
+    process_options late, queued = sh("echo ran; exec sleep 1000");
+    late.argv = {slow.path};
+    late.environment = queued.environment;
+    for (auto* o : {&late, &queued}) {  // one in its exec, one behind it
+        const auto r = spawner.spawn(std::move(*o), callbacks(), milliseconds(50));
+        ASSERT_FALSE(r);
+        EXPECT_EQ(r.error().code, errc::timeout) << r.error().message;
+    }
+    slow.go_on();
+    ASSERT_TRUE(spawner.spawn(sh("exit 0"), {}));  // its turn comes after theirs
+    const auto end = std::chrono::steady_clock::now() + seconds(5);
+    while (spawner.running() > 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    EXPECT_EQ(spawner.running(), 0u);
+    EXPECT_TRUE(s.get().lines.empty());
+    EXPECT_FALSE(s.get().exit);
+}
+
 TEST_F(O1, descriptors_can_be_handed_over_by_number) {
     int pair[2];
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);

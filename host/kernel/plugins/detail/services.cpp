@@ -344,9 +344,7 @@ result<void> services::spawn(std::string_view spec, const hf_process_sink& sink,
         self->changed_.notify_all();
     };
     // Waits about a millisecond for the exec, on whatever thread the plugin called from: the answer comes from the spawner's own.
-    auto started = supervise::await<std::shared_ptr<supervise::process>>(seconds(10), [&](auto done) {
-        context_->processes->spawn(std::move(*options), std::move(on), std::move(done));
-    });
+    auto started = context_->processes->spawn(std::move(*options), std::move(on), spawn_deadline);
     std::lock_guard lock(mutex_);
     if (!started) {
         processes_.erase(id);

@@ -32,6 +32,7 @@ namespace holdfast::plugins::detail {
 inline constexpr std::size_t max_timers = 10'000;         // per instance, like the rest
 inline constexpr std::size_t max_subscriptions = 1'024;
 inline constexpr std::size_t max_processes = 1'024;
+inline constexpr seconds spawn_deadline{10};  // a plugin's call waits no longer for a program to be executed
 inline constexpr std::size_t max_workers = 256;
 inline constexpr std::size_t max_api_calls = 10'000;
 inline constexpr std::size_t max_plugin_event_bytes = 1u << 20;

@@ -74,9 +74,7 @@ result<void> proxy::launch(const staged_plugin& file, std::shared_ptr<const priv
     on.on_exit = [weak = weak_from_this()](const supervise::process_exit& e) {
         if (auto me = weak.lock()) me->on_exit(e);
     };
-    auto started = supervise::await<std::shared_ptr<supervise::process>>(options_.init_timeout, [&](auto done) {
-        options_.processes->spawn(std::move(o), std::move(on), std::move(done));
-    });
+    auto started = options_.processes->spawn(std::move(o), std::move(on), options_.init_timeout);
     if (!started) return fail(errc::plugin_failed, "its process could not be started: " + started.error().message);
     {
         std::lock_guard lock(mutex_);
