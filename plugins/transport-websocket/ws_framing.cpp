@@ -64,7 +64,8 @@ void ws_framing::read_frames(net::framing_port& port, std::string_view bytes) {
                                 if (!text.empty()) port.message(text);
                             },
                             [&](std::string_view payload) {
-                                if (!said_goodbye_) port.write(frame(opcode::pong, payload));
+                                ping_ = payload;
+                                answer_ping(port);
                             },
                             [](std::string_view) {}, [&](std::uint16_t code, std::string_view reason) { on_close(port, code, reason); }};
     const auto fault = reader_.feed(bytes, on);
@@ -72,6 +73,11 @@ void ws_framing::read_frames(net::framing_port& port, std::string_view bytes) {
     over_ = true;
     say_goodbye(port, fault->code, fault->why);
     port.over({HF_E_PROTOCOL, options_.server.to.origin + " sent " + fault->why + "; the connection was closed with code " + std::to_string(fault->code) + "."});
+}
+
+/// A server that pings without reading costs one answer: when nothing waits for it any more, the newest ping has it (RFC 6455, 5.5.3).
+void ws_framing::answer_ping(net::framing_port& port) {
+    if (ping_ && !said_goodbye_ && port.idle()) port.write(frame(opcode::pong, *std::exchange(ping_, {})));
 }
 
 void ws_framing::on_close(net::framing_port& port, std::uint16_t code, std::string_view reason) {

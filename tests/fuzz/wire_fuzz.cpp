@@ -96,6 +96,7 @@ struct port final : net::framing_port {
     strings heard;
     bool over_ = false, ready_ = false;
     void write(std::string bytes) override { must(!bytes.empty(), "an empty write"); }
+    bool idle() const override { return true; }
     void ready() override {
         must(!ready_ && !over_, "ready twice");
         ready_ = true;

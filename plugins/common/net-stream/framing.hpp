@@ -12,6 +12,7 @@ namespace holdfast::net {
 class framing_port {
   public:
     virtual void write(std::string bytes) = 0;
+    virtual bool idle() const = 0;                       ///< the peer has taken everything that was written
     virtual void ready() = 0;                            ///< messages may be sent from now on
     virtual void message(std::string_view text) = 0;
     virtual void dropped(const std::string& why) = 0;    ///< a message was lost; nobody can tell whose answer it was
@@ -29,6 +30,8 @@ class framing {
     virtual ~framing() = default;
     virtual void connected(framing_port& port, time_point now) = 0;
     virtual void received(framing_port& port, std::string_view bytes, time_point now) = 0;
+    /// The peer has taken something.
+    virtual void taken(framing_port& /*port*/) {}
     /// One message for the peer. Only when ready.
     virtual std::string encode(std::string_view message) = 0;
     /// The host closes the connection.

@@ -60,7 +60,11 @@ class stream_link final : public std::enable_shared_from_this<stream_link>, priv
                                [self](std::string_view bytes) {
                                    if (!self->closed_) self->plan_.framing->received(*self, bytes, clock::now());
                                },
-                               [self] { self->count(); }, [self](const result& r) { self->done(r); }});
+                               [self] {
+                                   if (!self->closed_) self->plan_.framing->taken(*self);
+                                   self->count();
+                               },
+                               [self](const result& r) { self->done(r); }});
         if (id_ == 0) shut({HF_E_OVERLOADED, "too many connections are open.", true});
     }
     /// [any] False: too much waits already.
@@ -107,6 +111,7 @@ class stream_link final : public std::enable_shared_from_this<stream_link>, priv
         client_.write(id_, std::move(bytes));
         count();
     }
+    bool idle() const override { return client_.queued(id_) == 0; }
     void ready() override {
         if (closed_ || ready_) return;
         ready_ = true;

@@ -17,7 +17,9 @@ struct port final : net::framing_port {
     std::vector<std::string> wrote, messages;
     bool is_ready = false, finished = false, is_over = false;
     sdk::status why;
+    bool taking = true;  // the server reads
     void write(std::string bytes) override { wrote.push_back(std::move(bytes)); }
+    bool idle() const override { return taking; }
     void ready() override { is_ready = true; }
     void message(std::string_view text) override { messages.emplace_back(text); }
     void dropped(const std::string&) override { FAIL() << "WebSocket drops nothing"; }
@@ -103,6 +105,20 @@ TEST(ws_framing, answers_pings) {
     b.answer();
     b.hear(std::string("\x89\x03pig", 5));
     EXPECT_EQ(b.p.wrote, std::vector<std::string>{encode_frame(opcode::pong, "pig", {})});
+}
+
+TEST(ws_framing, pings_of_a_server_that_does_not_read_wait_as_one) {
+    bench b;
+    b.answer();
+    b.p.taking = false;
+    for (int i = 0; i < 1000; ++i) b.hear(std::string("\x89\x01", 2) + static_cast<char>('a' + i % 26));
+    EXPECT_TRUE(b.p.wrote.empty());
+    b.f.taken(b.p);  // not all
+    EXPECT_TRUE(b.p.wrote.empty());
+    b.p.taking = true;
+    b.f.taken(b.p);
+    b.f.taken(b.p);
+    EXPECT_EQ(b.p.wrote, std::vector<std::string>{encode_frame(opcode::pong, std::string(1, 'a' + 999 % 26), {})});
 }
 
 TEST(ws_framing, a_goodbye_of_the_server_is_answered_and_told) {
