@@ -94,8 +94,10 @@ void server_actor::perform(const status_action& action) {
             if (record_->set_part(nullptr)) context_->catalogue_changed();
             health_timer_.cancel();
         }
-        // The evidence was about a connection that is gone; the recovery schedule decides from here.
-        if (breaker_ && (ch->from == status::healthy || ch->from == status::disabled)) breaker_->force_closed(now());
+        // The evidence was about a connection that is gone; the recovery schedule decides from here. And a probe that took longer than
+        // the breaker stays half open found it open again, where its success is not heard: healthy means that calls pass.
+        const bool fresh = ch->from == status::healthy || ch->from == status::disabled || ch->to == status::healthy;
+        if (breaker_ && fresh) breaker_->force_closed(now());
     } else if (auto* h = std::get_if<act::health>(&action)) {
         report.health(name, h->event, h->detail, status_.state.now);
     } else if (auto* p = std::get_if<act::progress>(&action)) {

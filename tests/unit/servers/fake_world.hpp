@@ -41,7 +41,10 @@ struct fake_breaker {
                 expect_mark();
                 s->state = HF_BREAKER_CLOSED;
             },
-            [](void*, void*, std::int32_t, std::int64_t) { expect_mark(); }};
+            [](void* self, void*, std::int32_t state, std::int64_t) {
+                expect_mark();
+                if (state == HF_BREAKER_CLOSED) static_cast<fake_breaker*>(self)->refuse = false;
+            }};
         return &t;
     }
 };

@@ -107,6 +107,25 @@ TEST(faults, a_breaker_that_throws_refuses_with_its_name_and_works_again_afterwa
     EXPECT_EQ(w.status_of("a"), "healthy");
     EXPECT_TRUE(w.call("a")->value->has_value());
 }
+TEST(faults, a_probe_that_outlasts_the_half_open_breaker_leaves_no_healthy_server_that_refuses_calls) {
+    world w;
+    auto& p = w.transport.servers["a"];
+    p.dies_at_start = true;
+    w.apply(w.config({"a"}));
+    for (int i = 0; i < 100 && w.status_of("a") != "circuit_open"; ++i) w.advance(seconds(1));
+    ASSERT_EQ(w.status_of("a"), "circuit_open");
+    p.dies_at_start = false;
+    p.silent = true;
+    const auto before = p.opened_at.size();
+    for (int i = 0; i < 100 && p.opened_at.size() == before; ++i) w.advance(seconds(1));
+    w.breaker.refuse = true;  // it opens again, of a newer generation
+    w.breaker.retry_after_ns = 600'000'000'000;
+    w.advance(seconds(20));
+    w.transport.wake("a");
+    w.rt.run_until_idle();
+    ASSERT_EQ(w.status_of("a"), "healthy");
+    EXPECT_TRUE(w.call("a")->value->has_value());
+}
 TEST(faults, a_health_policy_that_throws_does_not_end_the_checks) {
     world w;
     w.apply(w.config({"a"}));
