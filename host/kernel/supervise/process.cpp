@@ -1,11 +1,14 @@
 #include "kernel/supervise/process.hpp"
 
 #include <dirent.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -274,24 +277,29 @@ void process_actor::leader_ended() {
     ladder_.cancel();
     sampler_.cancel();
     ::kill(-pid_, SIGKILL);  // what it left behind in its group: the tree ends with its leader (O4)
-    for (auto* s : {&out_, &err_})
-        while (s->fd >= 0) {  // everything the leader wrote is in the pipe by now
-            char buffer[16 << 10];
-            const auto n = ::read(s->fd, buffer, sizeof buffer);
-            if (n > 0)
-                deliver(*s, {buffer, static_cast<std::size_t>(n)});
-            else if (n < 0 && errno == EINTR)
-                continue;
-            else if (n < 0 && errno == EAGAIN)
-                break;
-            else
-                end_stream(*s);
-        }
+    for (auto* s : {&out_, &err_}) drain(*s);
     if (out_.fd >= 0 || err_.fd >= 0) {  // somebody still holds a pipe: whoever is in its session ends with it
         with_table(&process_actor::end_session);
         drain_ = tell_after(options_.drain_timeout, [this] { finish(false); });
     }
     finish_if_drained();
+}
+
+/// Everything the leader wrote is in the pipe by now. What somebody else goes on writing is not waited for.
+void process_actor::drain(stream& s) {
+    if (s.fd < 0) return;
+    char buffer[16 << 10];
+    int left = 0;
+    if (::ioctl(s.fd, FIONREAD, &left) != 0) left = 0;
+    while (left > 0) {
+        const auto n = ::read(s.fd, buffer, std::min(sizeof buffer, static_cast<std::size_t>(left)));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        deliver(s, {buffer, static_cast<std::size_t>(n)});
+        left -= static_cast<int>(n);
+    }
+    pollfd p{s.fd, POLLIN, 0};
+    if (::poll(&p, 1, 0) > 0 && (p.revents & POLLIN) == 0) end_stream(s);  // empty, and nobody holds the other end
 }
 
 void process_actor::finish_if_drained() {

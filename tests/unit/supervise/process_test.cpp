@@ -226,6 +226,26 @@ TEST_F(O2, a_grandchild_that_holds_the_pipe_does_not_delay_the_exit) {
     ::kill(std::stoi(s.get().lines[0]), SIGKILL);  // it left the session: only the guardian may end it
 }
 
+TEST_F(O2, one_that_goes_on_writing_into_the_pipe_does_not_delay_the_exit) {
+    auto o = sh("echo up; read x; echo last; exit 3");
+    o.drain_timeout = milliseconds(100);
+    std::atomic<int> pipe{-1};  // we are the one: a line for each that is read
+    auto c = callbacks();
+    c.on_line = [&, note = c.on_line](std::string_view l) {
+        if (l == "up") note(l);
+        else if (pipe >= 0) EXPECT_EQ(::write(pipe, "more\n", 5), 5);
+    };
+    auto p = spawner.spawn(std::move(o), std::move(c));
+    ASSERT_TRUE(p && line("up"));
+    pipe = open(("/proc/" + std::to_string((*p)->pid()) + "/fd/1").c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_GE(pipe, 0);
+    ASSERT_TRUE((*p)->write("\n"));
+    const auto e = ended();
+    EXPECT_EQ(e.reason.code, 3);
+    EXPECT_FALSE(e.drained);
+    ::close(pipe.exchange(-1));
+}
+
 TEST_F(O2, children_of_others_are_never_reaped) {
     const pid_t mine = fork();
     if (mine == 0) _exit(9);

@@ -42,6 +42,7 @@ class process_actor final : public actor {
     void watch(stream& s);
     void read_stream(stream& s);
     void deliver(stream& s, std::string_view chunk);
+    void drain(stream& s);
     void end_stream(stream& s);
     void leader_ended();
     void finish_if_drained();
