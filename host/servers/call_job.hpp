@@ -16,6 +16,7 @@ struct call_job {
     milliseconds timeout{60'000};
     json capabilities;      ///< null: the host's own
     std::string log_level;
+    bool hosts_own = false; ///< Owner: the actor; it had no capabilities: roots are the server's configured ones
     bool fills_defaults = false;  ///< of forms
     tool_call_events events;
     bool sent = false;      ///< Owner: the actor

@@ -128,6 +128,7 @@ class server_actor final : public supervise::actor {
     bool send_call(const std::shared_ptr<link>& l, std::shared_ptr<call_job> job);  ///< false: refused, nothing was sent
     void on_done(link& l, mcp::out::done d);
     void on_input(mcp::out::input i);
+    json roots() const { return spec_->roots.is_array() ? spec_->roots : context_->options.roots; }
     void on_log_message(mcp::out::message m);
     void on_probed(link& l, const mcp::out::probed& p);
     void observe(bool active, bool ok, int fault, nanoseconds latency);

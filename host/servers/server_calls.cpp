@@ -60,6 +60,7 @@ bool server_actor::send_call(const std::shared_ptr<link>& l, std::shared_ptr<cal
     c.accepts_input = static_cast<bool>(job->events.input);
     c.wants_progress = static_cast<bool>(job->events.progress);
     c.owner = job->session;
+    job->hosts_own = job->capabilities.is_null();
     c.capabilities = std::move(job->capabilities);
     c.log_level = std::move(job->log_level);
     c.fills_defaults = job->fills_defaults;
@@ -86,7 +87,13 @@ void server_actor::cancel(std::uint64_t id) {
 
 void server_actor::on_input(mcp::out::input i) {
     auto it = calls_.find(i.id);
-    if (it != calls_.end() && it->second->events.input)
+    if (it == calls_.end()) return;
+    if (i.method == "roots/list" && it->second->hosts_own) {
+        // As a message of its own: there may be more to do for what the machine was just fed.
+        auto self = supervise::ref<server_actor>::share(this);
+        return void(self.tell_always([id = i.id, key = std::move(i.key)](server_actor& a) { a.answer(id, key, {{"roots", a.roots()}}); }));
+    }
+    if (it->second->events.input)
         it->second->events.input(input_request{std::move(i.key), std::move(i.method), std::move(i.params), i.more});
 }
 

@@ -62,7 +62,7 @@ result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transpor
     options.http = spec_->http;
     options.known = record_->known_era;
     options.client_info = o.client_info;
-    options.roots = spec_->roots.is_array() ? spec_->roots : o.roots;
+    options.roots = roots();
     options.watched = record_->watched();
     options.log_level = context_->notices.log_level();
     options.limits.probe_timeout = spec_->probe_timeout;

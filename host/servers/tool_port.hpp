@@ -40,7 +40,8 @@ struct tool_call {
     milliseconds timeout{60'000};      ///< maximum, whatever progress says
 };
 
-/// A server asks for input while a call runs (elicitation form or url, sampling, roots), translated from either era.
+/// A server asks for input while a call runs (elicitation form or url, sampling, roots), translated from either era. Roots are
+/// asked only of callers with capabilities of their own: for all others the server's configured ones are the answer.
 struct input_request {
     std::string key;      ///< unique within the call
     std::string method;   ///< "elicitation/create" | "sampling/createMessage" | "roots/list"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 
 namespace holdfast::sessions {
 
@@ -9,6 +10,7 @@ namespace holdfast::sessions {
 struct llm_router::call_state {
     std::uint64_t id = 0;
     std::string wanted;
+    std::vector<std::string> hints;
     json request;                   // written once, before the first attempt
     llm_events events;              // used by one attempt at a time
     std::vector<llm_adapter> chain;
@@ -134,9 +136,24 @@ llm_router::pick llm_router::choose_locked(const std::string& wanted) const {
     return p;
 }
 
-std::uint64_t llm_router::chat(const std::string& wanted, json request, llm_events events) {
+std::string llm_router::hinted_locked(const std::vector<std::string>& hints) const {
+    const auto holds = [](const std::string& name, const std::string& hint) {
+        const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
+        return std::search(name.begin(), name.end(), hint.begin(), hint.end(), same) != name.end();
+    };
+    for (const std::string& hint : hints)
+        for (const llm_adapter& a : adapters_) {
+            const auto it = known_.find(a.id);
+            if (it == known_.end() || !bool_or(it->second.description, "available", false) || bool_or(it->second.description, "demonstration", false)) continue;
+            if (holds(a.id, hint) || holds(string_or(it->second.description, "model"), hint)) return a.id;
+        }
+    return {};
+}
+
+std::uint64_t llm_router::chat(const std::string& wanted, json request, llm_events events, std::vector<std::string> hints) {
     auto c = std::make_shared<call_state>();
     c->wanted = wanted;
+    c->hints = std::move(hints);
     c->request = std::move(request);
     c->events = std::move(events);
     bool ready = false;
@@ -145,7 +162,7 @@ std::uint64_t llm_router::chat(const std::string& wanted, json request, llm_even
         c->id = next_id_++;
         calls_[c->id] = c;
         const std::string& target = wanted.empty() ? preferred_ : wanted;
-        ready = target != "auto" || fresh_locked();
+        ready = (target != "auto" && c->hints.empty()) || fresh_locked();
     }
     const std::uint64_t id = c->id;
     if (ready) begin(c);
@@ -156,7 +173,9 @@ std::uint64_t llm_router::chat(const std::string& wanted, json request, llm_even
 void llm_router::begin(const std::shared_ptr<call_state>& c) {
     {
         std::lock_guard lock(mutex_);
-        pick p = choose_locked(c->wanted);
+        const std::string hinted = hinted_locked(c->hints);
+        pick p = choose_locked(hinted.empty() ? c->wanted : hinted);
+        if (!hinted.empty()) p.why = "it fits what was hinted at";
         c->chain = std::move(p.chain);
         c->why = std::move(p.why);
     }

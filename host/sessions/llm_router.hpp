@@ -66,8 +66,9 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
     /// Calls of adapters that they cover wait for a slot first; whose pool is exhausted is passed over like one that fails. Once.
     void set_pools(std::shared_ptr<llm_pools> pools);
 
-    /// `wanted`: an id, "auto", or "" for the default. Returns an id for cancel().
-    std::uint64_t chat(const std::string& wanted, json request, llm_events events);
+    /// `wanted`: an id, "auto", or "" for the default. `hints`: parts of names of models, best first; the first that is in the id or
+    /// the model of an available adapter that is no demonstration is preferred to `wanted`. Returns an id for cancel().
+    std::uint64_t chat(const std::string& wanted, json request, llm_events events, std::vector<std::string> hints = {});
     void cancel(std::uint64_t id);
 
     /// Asks every adapter to describe itself (bounded by describe_timeout); done may be empty.
@@ -91,6 +92,7 @@ class llm_router : public std::enable_shared_from_this<llm_router> {
     };
     explicit llm_router(const clock_source& clock) : clock_(clock) {}
     pick choose_locked(const std::string& wanted) const;
+    std::string hinted_locked(const std::vector<std::string>& hints) const;  ///< an id, or ""
     bool fresh_locked() const;
     void begin(const std::shared_ptr<call_state>& c);
     void try_next(const std::shared_ptr<call_state>& c, std::optional<error> last);

@@ -1,6 +1,7 @@
 #pragma once
 // One session: the shell around the turn machine. Every input is decided on the committed state; what it changes is written to
 // the store first, then published, answered and acted upon, in that order. While a commit is under way further inputs wait.
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
@@ -98,6 +99,16 @@ class session_actor final : public supervise::actor {
         steady_time began{};
     };
 
+    /// An answer of the model that a tool's server asked for.
+    struct sampling_run {
+        std::string call_id, key;
+        std::shared_ptr<const sampling_request> request;  // second owners: as effect::sample
+        std::uint64_t call = 0;                           // of the router
+        steady_time began{};
+        std::shared_ptr<std::atomic<bool>> heard;         // since the last look; second owner: the adapter's callbacks
+        supervise::timer_handle look;
+    };
+
     void on_start() override;
     void on_stop() override { leave(); }
     void on_exit(const supervise::exit_reason& why) noexcept override;
@@ -148,6 +159,10 @@ class session_actor final : public supervise::actor {
     void run_tool(const effect::run_tool& e);
     void await_tool(const effect::await_tool& e);
     void look_for_tools();
+    void sample(const effect::sample& e);
+    void watch_sampling(std::uint64_t number);
+    void sampled(std::uint64_t number, result<json> r);
+    void stop_samplings(const std::string& call_id);
     void watch_stream();
     void save_partial();
     void stop_everything() noexcept;
@@ -201,6 +216,8 @@ class session_actor final : public supervise::actor {
     tool_names offered_;
     std::map<std::string, tool_run> runs_;
     std::map<std::string, awaited> awaited_;  // by call id
+    std::map<std::uint64_t, sampling_run> samplings_;
+    std::uint64_t next_sampling_ = 1;
     std::uint64_t snapshot_seq_ = 0;
     steady_time last_used_{};
     steady_time load_until_{};

@@ -13,7 +13,9 @@ void session_actor::perform(session_effect& e) {
     if (auto* t = std::get_if<effect::run_tool>(&e)) return run_tool(*t);
     if (auto* w = std::get_if<effect::await_tool>(&e)) return await_tool(*w);
     if (std::holds_alternative<effect::cancel_model>(e)) return;  // committed() has cancelled what is no longer awaited
+    if (auto* s = std::get_if<effect::sample>(&e)) return sample(*s);
     if (auto* c = std::get_if<effect::cancel_tool>(&e)) {
+        stop_samplings(c->call_id);
         if (const auto it = runs_.find(c->call_id); it != runs_.end()) {
             services_.tools->cancel(it->second.call);
             runs_.erase(it);
@@ -147,6 +149,7 @@ void session_actor::run_tool(const effect::run_tool& e) {
             if (it == a.runs_.end()) return;
             const auto taken = std::chrono::duration_cast<milliseconds>(a.rt().now() - it->second.began).count();
             a.runs_.erase(it);
+            a.stop_samplings(id);
             a.submit(input::tool_done{id, std::move(r), sent, taken}, {}, true);
         });
     };
@@ -182,8 +185,63 @@ void session_actor::look_for_tools() {
     if (!awaited_.empty()) await_ = tell_after(tool_look, [this] { look_for_tools(); });
 }
 
+/// With the session's model. Where that is left to the host, what the server would like has a say.
+void session_actor::sample(const effect::sample& e) {
+    if (runs_.count(e.call_id) == 0) return;  // the tool has ended meanwhile
+    const std::uint64_t number = next_sampling_++;
+    sampling_run& s = samplings_[number];
+    s.call_id = e.call_id;
+    s.key = e.key;
+    s.request = e.request;
+    s.began = rt().now();
+    s.heard = std::make_shared<std::atomic<bool>>(false);
+    llm_events on;
+    on.chunk = [heard = s.heard](const json&) { heard->store(true, std::memory_order_relaxed); };
+    on.done = [self = self_ref::share(this), number](result<json> r) {
+        (void)self.tell_always([number, r = std::move(r)](session_actor& a) mutable { a.sampled(number, std::move(r)); });
+    };
+    if (!services_.llm) return on.done(fail(errc::unavailable, "no model is configured"));
+    const std::string& own = state_.config.llm;
+    const bool open = own.empty() || own == "auto";
+    s.call = services_.llm->chat(own, e.request->body, std::move(on), open ? e.request->hints : std::vector<std::string>{});
+    watch_sampling(number);
+}
+
+/// A model that says nothing for one to two times stream_idle has failed.
+void session_actor::watch_sampling(std::uint64_t number) {
+    samplings_.at(number).look = tell_after(options_.stream_idle, [this, number] {
+        const auto it = samplings_.find(number);
+        if (it == samplings_.end()) return;
+        if (it->second.heard->exchange(false, std::memory_order_relaxed)) return watch_sampling(number);
+        services_.llm->cancel(it->second.call);
+        sampled(number, fail(errc::timeout, "it said nothing for " + std::to_string(options_.stream_idle.count() / 1000) + " seconds"));
+    });
+}
+
+void session_actor::sampled(std::uint64_t number, result<json> r) {
+    const auto it = samplings_.find(number);
+    if (it == samplings_.end()) return;  // stopped meanwhile
+    const sampling_run s = std::move(it->second);
+    samplings_.erase(it);
+    const auto taken = std::chrono::duration_cast<milliseconds>(rt().now() - s.began).count();
+    submit(input::sampled{s.call_id, s.key, s.request, std::move(r), taken}, {}, true);
+}
+
+void session_actor::stop_samplings(const std::string& call_id) {
+    for (auto it = samplings_.begin(); it != samplings_.end();) {
+        if (it->second.call_id != call_id) {
+            ++it;
+            continue;
+        }
+        if (services_.llm) services_.llm->cancel(it->second.call);  // nothing happens when it has ended
+        it = samplings_.erase(it);
+    }
+}
+
 void session_actor::stop_everything() noexcept {
     try {
+        for (const auto& [number, s] : std::exchange(samplings_, {}))
+            if (services_.llm) services_.llm->cancel(s.call);
         if (stream_ && stream_->call && services_.llm) services_.llm->cancel(stream_->call);
         for (const auto& [id, run] : std::exchange(runs_, {}))
             if (run.call && services_.tools) services_.tools->cancel(run.call);

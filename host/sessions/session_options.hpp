@@ -40,6 +40,8 @@ inline constexpr std::size_t max_stashed_inputs = 1024;    ///< per session, whi
 inline constexpr std::size_t max_waiting_for_start = 1024; ///< per session, while it is being restored
 inline constexpr std::size_t max_remembered_keys = 256;    ///< idempotency keys in memory; older ones are looked up in the store
 inline constexpr std::size_t max_parallel_calls = 32;      ///< tool calls in one answer of the model; further ones are refused
+inline constexpr unsigned max_samplings = 64;              ///< answers of the model that tools ask for in one turn
+inline constexpr std::size_t max_told_sampling = 4'000;    ///< bytes of such an answer that its event shows
 inline constexpr milliseconds tool_wait{10'000};           ///< for the server of an approved call to be back
 inline constexpr milliseconds store_look{50};              ///< between attempts to read a session while the store is not there yet
 inline constexpr milliseconds tool_look{25};               ///< how often the catalogue is looked at meanwhile

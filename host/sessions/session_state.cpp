@@ -103,6 +103,7 @@ void on_added(session_state& s, const json& d, std::uint64_t seq, std::string_vi
     if (m->role == speaker::user) {
         if (!s.unfinished()) ++s.stats.turns;
         s.rounds = 0;
+        s.samplings = 0;
         ++s.unanswered;
     } else {
         ++s.rounds;
@@ -117,14 +118,18 @@ void on_added(session_state& s, const json& d, std::uint64_t seq, std::string_vi
     while (s.recent.size() > s.keep && settled(*s.recent.front())) s.recent.erase(s.recent.begin());
 }
 
+void count_usage(session_stats& s, const json& stats) {
+    s.input_tokens += static_cast<std::uint64_t>(int_or(stats, "input_tokens", 0));
+    s.output_tokens += static_cast<std::uint64_t>(int_or(stats, "output_tokens", 0));
+    s.cached_tokens += static_cast<std::uint64_t>(int_or(stats, "cached_tokens", 0));
+    s.thinking_ms += static_cast<std::uint64_t>(int_or(stats, "duration_ms", 0));
+}
+
 void on_completed(session_state& s, const json& d) {
     const std::string id = string_or(d, "message_id");
     if (s.streaming == id) s.streaming.clear();
     const json& st = member(d, "stats");
-    s.stats.input_tokens += static_cast<std::uint64_t>(int_or(st, "input_tokens", 0));
-    s.stats.output_tokens += static_cast<std::uint64_t>(int_or(st, "output_tokens", 0));
-    s.stats.cached_tokens += static_cast<std::uint64_t>(int_or(st, "cached_tokens", 0));
-    s.stats.thinking_ms += static_cast<std::uint64_t>(int_or(st, "duration_ms", 0));
+    count_usage(s.stats, st);
     message* m = edit(s, id);
     if (!m) return;
     m->text = string_or(d, "final_content");
@@ -153,6 +158,7 @@ void on_required(session_state& s, const json& d) {
     std::erase_if(s.pending, [&](const pending_request& o) { return o.request_id == p.request_id; });
     if (p.kind == "permission")
         if (tool_use* c = edit_call(s, p.call_id)) c->status = call_status::asked;
+    if (p.kind == "sampling") ++s.samplings;
     s.pending.push_back(std::move(p));
 }
 
@@ -329,6 +335,7 @@ json session_state::to_json() const {
             {"streaming", streaming},
             {"rounds", rounds},
             {"unanswered", unanswered},
+            {"samplings", samplings},
             {"pending", std::move(asked)},
             {"resolved", std::move(answered)},
             {"pins", pins},
@@ -360,6 +367,7 @@ result<session_state> session_state::from_json(const json& j) {
     s.streaming = string_or(j, "streaming");
     s.rounds = static_cast<unsigned>(int_or(j, "rounds", 0));
     s.unanswered = static_cast<unsigned>(int_or(j, "unanswered", 0));
+    s.samplings = static_cast<unsigned>(int_or(j, "samplings", 0));
     for (const json& p : member(j, "pending")) s.pending.push_back(pending_from(p));
     for (const json& r : member(j, "resolved"))
         s.resolved.push_back({string_or(r, "request_id"), string_or(r, "decision"), string_or(r, "by")});
@@ -384,6 +392,7 @@ void apply(session_state& s, std::string_view type, const json& data, std::uint6
     else if (type == "PermissionResolved") on_resolved(s, data);
     else if (type == "ToolCallIntent") on_intent(s, data);
     else if (type == "MCPToolExecuted") on_executed(s, data);
+    else if (type == "SamplingCompleted") count_usage(s.stats, member(data, "stats"));
     else if (type == "SessionConfigured") on_configured(s, data);
     else if (type == "SessionEnded") s.ended = true;
     else if (type == "SessionStarted") {

@@ -13,6 +13,8 @@
 
 namespace holdfast::sessions {
 
+struct sampling_request;
+
 enum class phase : std::uint8_t { idle, thinking, awaiting_permission, running_tool };
 enum class call_status : std::uint8_t { proposed, asked, approved, running, result, error, denied, outcome_unknown };
 enum class message_status : std::uint8_t { complete, streaming, interrupted, failed };
@@ -48,15 +50,22 @@ struct message {
     json to_json() const;
 };
 
-/// Something a person is asked: may this tool run, or what a tool wants to know.
+/// Something a person is asked: may this tool run, what a tool wants to know, or may it have an answer of the model.
 struct pending_request {
-    std::string request_id, kind, call_id;  ///< kind: permission | input
-    std::string key;                        ///< input: the server's name of the question
+    std::string request_id, kind, call_id;  ///< kind: permission | input | sampling
+    std::string key;                        ///< input, sampling: the server's name of the question
     std::string server, tool, prompt, url, hash;
     json options = json::array(), arguments, schema;
     std::int64_t expires_ms = 0;            ///< wall clock, since 1970
     std::int64_t timeout_ms = 0;
+    /// Sampling: the whole of it, in memory only, for no call outlives the host. Second owner: the state before a commit.
+    std::shared_ptr<const sampling_request> sampling;
     json to_json() const;
+};
+
+/// A running call whose server was refused an answer of the model: servers of the newer protocol cannot be told, their call ends.
+struct refused_call {
+    std::string call_id, why;
 };
 
 struct resolution {
@@ -88,10 +97,12 @@ struct session_state {
     std::string streaming;        ///< id of the message being written, or empty
     unsigned rounds = 0;          ///< model calls since the newest user message
     unsigned unanswered = 0;      ///< user messages since the newest model call
+    unsigned samplings = 0;       ///< times a tool asked for an answer of the model since the newest user message
     std::vector<pending_request> pending;
     std::vector<resolution> resolved;                     ///< the newest, for those who answer late
     std::map<std::string, std::string> pins;              ///< "server/tool" → hash it last ran with
     std::vector<sent_key> keys;                           ///< newest last
+    std::vector<refused_call> refused;                    ///< in memory only
     std::uint64_t last_durable = 0;
     std::size_t keep = 50;        ///< messages in `recent`
     bool ended = false;

@@ -10,6 +10,9 @@ namespace {
 constexpr std::size_t shortest_random_id = 20;  // characters; the ids of the well-known models are longer
 constexpr unsigned max_queued_messages = 32;  // user messages waiting while a turn runs
 
+// Of JSON-RPC and of MCP, client/sampling.
+constexpr int user_rejected = -1, invalid_params = -32602, internal_error = -32603;
+
 /// One decision under way: what is emitted is applied to a copy at once, so that later steps see it.
 class turn {
   public:
@@ -71,13 +74,12 @@ class turn {
         const pending_request* found = s.find_pending(in.request_id);
         if (!found) return answer_late(in);
         const pending_request p = *found;
-        const bool permission = p.kind == "permission";
-        const bool known = permission ? (in.decision == "allow_once" || in.decision == "allow_always" || in.decision == "deny")
-                                      : (in.decision == "accept" || in.decision == "decline" || in.decision == "cancel");
-        if (!known)
-            return refuse(errc::invalid_argument, permission ? "this asks for a permission: answer allow_once, allow_always or deny"
-                                                             : "this asks for input: answer accept, decline or cancel");
-        if (!permission && in.decision == "accept" && p.url.empty() && !in.content.is_object())
+        const bool input = p.kind == "input";
+        if (std::find(p.options.begin(), p.options.end(), in.decision) == p.options.end())
+            return refuse(errc::invalid_argument, input                    ? "this asks for input: answer accept, decline or cancel"
+                                                  : p.kind == "permission" ? "this asks for a permission: answer allow_once, allow_always or deny"
+                                                                           : "this asks for an answer of the model: answer allow_once or deny");
+        if (input && in.decision == "accept" && p.url.empty() && !in.content.is_object())
             return refuse(errc::invalid_argument, "accept needs content: an object with the fields asked for");
         std::string pattern;
         if (in.decision == "allow_always") {
@@ -96,7 +98,7 @@ class turn {
         const auto pending = out_.next.pending;
         for (const pending_request& p : pending)
             if (p.expires_ms <= c_.wall_ms) {
-                settle(p, p.kind == "permission" ? "deny" : "cancel", "timeout", {}, {});
+                settle(p, no_to(p), "timeout", {}, {});
                 any = true;
             }
         if (any) go_on();
@@ -106,7 +108,10 @@ class turn {
         const tool_use* c = out_.next.find_call(in.call_id);
         if (!c || c->status != call_status::running) return;
         drop_questions_of(in.call_id, "the tool ended");
-        if (in.outcome) {
+        const auto refused = std::find_if(out_.next.refused.begin(), out_.next.refused.end(), [&](const refused_call& r) { return r.call_id == in.call_id; });
+        if (!in.outcome && in.outcome.error().code == errc::cancelled && refused != out_.next.refused.end()) {
+            executed(in.call_id, "error", error_result("The tool did not go on: it asked for an answer of the model and got none (" + refused->why + ")."), in.duration_ms);
+        } else if (in.outcome) {
             const bool bad = bool_or(*in.outcome, "isError", false);
             executed(in.call_id, bad ? "error" : "result", bounded_result(*in.outcome, c_.options->max_result_bytes), in.duration_ms);
         } else {
@@ -131,7 +136,7 @@ class turn {
     void on(const input::tool_asks& in) {
         const tool_use* c = out_.next.find_call(in.call_id);
         if (!c || c->status != call_status::running) return;
-        if (in.question.method == "roots/list") return respond(in, {{"roots", json::array()}});
+        if (in.question.method == "sampling/createMessage") return ask_to_sample(*c, in);
         if (in.question.method != "elicitation/create")
             return respond(in, {{"error", {{"code", -32601}, {"message", "this host does not answer " + in.question.method}}}});
         const json& p = in.question.params;
@@ -140,6 +145,20 @@ class turn {
         if (p.contains("requestedSchema")) d["schema"] = p["requestedSchema"];
         if (p.contains("url")) d["url"] = p["url"];
         emit("PermissionRequired", std::move(d));
+    }
+
+    void on(const input::sampled& in) {
+        const tool_use* c = out_.next.find_call(in.call_id);
+        if (!c || c->status != call_status::running) return;
+        const result<json> answer = in.outcome ? sampling_result(*in.request, *in.outcome)
+                                               : fail(in.outcome.error().code, "the model failed: " + in.outcome.error().message);
+        json d{{"call_id", c->id}, {"server_name", c->server}, {"tool_name", c->tool}, {"status", answer ? "result" : "error"}};
+        if (answer) d["text"] = shortened(string_or((*answer)["content"], "text"), max_told_sampling);
+        else d["message"] = answer.error().message;
+        if (in.outcome) d["stats"] = stats_of(*in.outcome, in.duration_ms);
+        emit("SamplingCompleted", std::move(d));
+        if (answer) out_.effects.push_back(effect::answer_tool{in.call_id, in.key, *answer});
+        else refuse_sampling(in.call_id, in.key, internal_error, answer.error().message);
     }
 
     void on(const input::cancel& in) {
@@ -151,7 +170,7 @@ class turn {
             interrupt(in.partial);
         }
         for (const pending_request& p : std::vector(out_.next.pending))
-            resolved(p, p.kind == "permission" ? "deny" : "cancel", in.by, {});
+            resolved(p, no_to(p), in.by, {});
         for (const tool_use& c : open_calls()) {
             if (c.status == call_status::running) {
                 out_.effects.push_back(effect::cancel_tool{c.id});
@@ -252,12 +271,7 @@ class turn {
             else if (type == "tool_use") calls.push_back(proposed(part, calls));
             else opaque = true;
         }
-        const json& usage = member(in.result, "usage");
-        json d{{"message_id", in.message_id},
-               {"final_content", text},
-               {"stats", {{"adapter", string_or(in.result, "adapter")}, {"model", string_or(in.result, "model")}, {"stop_reason", stop},
-                          {"input_tokens", int_or(usage, "input_tokens", 0)}, {"output_tokens", int_or(usage, "output_tokens", 0)},
-                          {"cached_tokens", int_or(usage, "cached_tokens", 0)}, {"duration_ms", in.duration_ms}}}};
+        json d{{"message_id", in.message_id}, {"final_content", text}, {"stats", stats_of(in.result, in.duration_ms)}};
         if (!calls.empty()) d["tool_calls"] = calls;
         if (opaque) d["parts"] = std::move(parts);
         emit("StreamCompleted", std::move(d));
@@ -272,6 +286,14 @@ class turn {
         if (cut && text.empty() && calls.empty())
             emit("ErrorOccurred", {{"error_type", "empty_answer"}, {"message", "the model stopped without an answer (" + stop + ")"},
                                    {"context", {{"message_id", in.message_id}}}});
+    }
+
+    static json stats_of(const json& chat_result, std::int64_t duration_ms) {
+        const json& usage = member(chat_result, "usage");
+        return {{"adapter", string_or(chat_result, "adapter")},       {"model", string_or(chat_result, "model")},
+                {"stop_reason", string_or(chat_result, "stop_reason", "other")},
+                {"input_tokens", int_or(usage, "input_tokens", 0)},   {"output_tokens", int_or(usage, "output_tokens", 0)},
+                {"cached_tokens", int_or(usage, "cached_tokens", 0)}, {"duration_ms", duration_ms}};
     }
 
     /// A call as the model made it; ids that are empty or known already are replaced, in the part as well. Once memory does not hold the
@@ -346,6 +368,30 @@ class turn {
         emit("PermissionRequired", std::move(d));
     }
 
+    /// The model answers a tool's server only after a person has seen what it is asked.
+    void ask_to_sample(const tool_use& c, const input::tool_asks& in) {
+        auto request = read_sampling(in.question.params, c_.options->max_tokens);
+        if (!request) return refuse_sampling(in.call_id, in.question.key, invalid_params, request.error().message);
+        if (out_.next.samplings >= max_samplings)
+            return refuse_sampling(in.call_id, in.question.key, internal_error,
+                                   "tools asked the model " + std::to_string(max_samplings) + " times in this turn; that is the limit");
+        json d = request_fields(c, "sampling", "Let " + c.server + "/" + c.tool + " ask the model, for up to " + std::to_string(int_or(request->body, "max_tokens", 0)) +
+                                                   " tokens? The server sees the answer.", {"allow_once", "deny"});
+        d["key"] = in.question.key;
+        d["arguments"] = request->shown;
+        request->body["session_id"] = out_.next.id;
+        emit("PermissionRequired", std::move(d));
+        out_.next.pending.back().sampling = std::make_shared<const sampling_request>(std::move(*request));
+    }
+
+    void refuse_sampling(const std::string& call_id, const std::string& key, int code, const std::string& why) {
+        std::erase_if(out_.next.refused, [&](const refused_call& r) { return r.call_id == call_id; });
+        out_.next.refused.push_back({call_id, why});
+        out_.effects.push_back(effect::answer_tool{call_id, key, {{"error", {{"code", code}, {"message", why}}}}});
+    }
+
+    static const char* no_to(const pending_request& p) { return p.kind == "input" ? "cancel" : "deny"; }
+
     void intent(const tool_use& c, const std::string& hash) {
         out_.effects.push_back(effect::run_tool{c.id, c.server, c.tool, c.arguments});
         emit("ToolCallIntent", {{"call_id", c.id}, {"server_name", c.server}, {"tool_name", c.tool}, {"arguments", c.arguments}, {"definition_hash", hash}});
@@ -353,6 +399,7 @@ class turn {
 
     void executed(const std::string& call_id, const char* status, json outcome, std::int64_t duration_ms) {
         const tool_use* c = out_.next.find_call(call_id);
+        std::erase_if(out_.next.refused, [&](const refused_call& r) { return r.call_id == call_id; });
         emit("MCPToolExecuted", {{"call_id", call_id}, {"server_name", c ? c->server : ""}, {"tool_name", c ? c->tool : ""},
                                  {"result", std::move(outcome)}, {"duration", duration_ms}, {"status", status}});
     }
@@ -368,8 +415,13 @@ class turn {
         resolved(p, decision, by, pattern);
         if (p.kind == "input") {
             json response{{"action", decision}};
-            if (decision == "accept" && content.is_object()) response["content"] = content;
+            if (decision == "accept" && content.is_object() && p.url.empty()) response["content"] = content;
             out_.effects.push_back(effect::answer_tool{p.call_id, p.key, std::move(response)});
+            return;
+        }
+        if (p.kind == "sampling") {
+            if (decision == "allow_once" && p.sampling) out_.effects.push_back(effect::sample{p.call_id, p.key, p.sampling});
+            else refuse_sampling(p.call_id, p.key, user_rejected, by == "timeout" ? "User rejected sampling request: nobody answered in time" : "User rejected sampling request");
             return;
         }
         if (decision == "deny")
@@ -409,7 +461,7 @@ class turn {
 
     void drop_questions_of(const std::string& call_id, const std::string& by) {
         for (const pending_request& p : std::vector(out_.next.pending))
-            if (p.kind == "input" && p.call_id == call_id) resolved(p, "cancel", by, {});
+            if (p.kind != "permission" && p.call_id == call_id) resolved(p, no_to(p), by, {});
     }
 
     void respond(const input::tool_asks& in, json response) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "servers/tool_port.hpp"
+#include "sessions/sampling.hpp"
 #include "sessions/session_options.hpp"
 #include "sessions/session_state.hpp"
 #include "sessions/tool_names.hpp"
@@ -21,11 +22,13 @@ struct create { std::string user; session_config config; };
 struct user_message { std::string content, idem_key, via; };
 struct model_done { std::string message_id; json result; std::int64_t duration_ms = 0; };
 struct model_failed { std::string message_id; error why; std::string partial; };
-struct answer { std::string request_id, decision, pattern, by; json content; };  ///< to a permission or an input request
+struct answer { std::string request_id, decision, pattern, by; json content; };  ///< to anything that is pending
 struct expire {};                                                               ///< some deadline may have passed
 struct tool_done { std::string call_id; result<json> outcome; bool sent = true; std::int64_t duration_ms = 0; };
 struct tool_ready { std::string call_id; bool last = false; };  ///< look again; last: it has been waited for long enough
 struct tool_asks { std::string call_id; servers::input_request question; };
+/// What came of effect::sample: the result of the chat.
+struct sampled { std::string call_id, key; std::shared_ptr<const sampling_request> request; result<json> outcome; std::int64_t duration_ms = 0; };
 struct cancel { std::string by; std::string partial; };
 struct restored { std::string partial; };  ///< text saved of the message that was streaming
 struct configure { std::optional<std::string> title, llm; std::optional<std::vector<std::string>> servers, allow; };
@@ -33,7 +36,7 @@ struct end { std::string reason; };
 }  // namespace input
 
 using session_input = std::variant<input::create, input::user_message, input::model_done, input::model_failed, input::answer, input::expire,
-                                   input::tool_done, input::tool_ready, input::tool_asks, input::cancel, input::restored, input::configure, input::end>;
+                                   input::tool_done, input::tool_ready, input::tool_asks, input::sampled, input::cancel, input::restored, input::configure, input::end>;
 
 namespace effect {
 struct call_model { std::string message_id; };
@@ -43,9 +46,12 @@ struct run_tool { std::string call_id, server, tool; json arguments; };
 struct await_tool { std::string call_id, server; };
 struct cancel_tool { std::string call_id; };
 struct answer_tool { std::string call_id, key; json response; };
+/// Ask the model on behalf of a tool's server, and bring input::sampled. Second owner of the request: whoever asks meanwhile.
+struct sample { std::string call_id, key; std::shared_ptr<const sampling_request> request; };
 }  // namespace effect
 
-using session_effect = std::variant<effect::call_model, effect::cancel_model, effect::run_tool, effect::await_tool, effect::cancel_tool, effect::answer_tool>;
+using session_effect = std::variant<effect::call_model, effect::cancel_model, effect::run_tool, effect::await_tool, effect::cancel_tool, effect::answer_tool,
+                                    effect::sample>;
 
 /// What a decision may look at besides the state.
 struct turn_context {

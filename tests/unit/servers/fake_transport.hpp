@@ -30,11 +30,13 @@ struct personality {
     bool answers_lists = true;
     bool closes_late = false;      ///< close() ends nothing; let_go() does
     std::string ask;               ///< a modern question before the result
+    std::string ask_method = "elicitation/create";
     std::map<std::string, json> answers;  ///< by method: instead of what it would say; null: it does not know the method
     // seen
     std::vector<double> opened_at;
     std::vector<std::string> asked;  ///< every request's method
     std::vector<json> calls;
+    std::vector<json> told;        ///< answers to requests of its own
     std::vector<json> wishes;      ///< subscriptions and log levels asked for
     std::vector<std::uint64_t> called_on;  ///< the connection of each
     int open_now = 0, most_open = 0;
@@ -184,6 +186,7 @@ class fake_transport {
         personality& p = servers[open_.at(conn).server];
         const std::string method = string_or(m, "method");
         if (!m.contains("id")) return;
+        if (method.empty()) return p.told.push_back(m);
         p.asked.push_back(method);
         if (method == "tools/call") p.calls.push_back(m), p.called_on.push_back(conn);
         if (open_.at(conn).mute) return;
@@ -210,7 +213,7 @@ class fake_transport {
             return reply({{"tools", list}});
         }
         if (method == "tools/call" && !p.ask.empty() && !m["params"].contains("inputResponses"))
-            return reply({{"resultType", "input_required"}, {"inputRequests", {{p.ask, {{"method", "elicitation/create"}, {"params", {{"message", "?"}}}}}}}});
+            return reply({{"resultType", "input_required"}, {"inputRequests", {{p.ask, {{"method", p.ask_method}, {"params", {{"message", "?"}}}}}}}});
         if (method == "tools/call")
             return reply({{"content", json::array({{{"type", "text"}, {"text", dump(m["params"])}}})}});
         reply(json::object());

@@ -163,6 +163,44 @@ TEST(server_set, a_question_of_the_server_reaches_the_caller_and_its_answer_the_
     auto alone = w.call("a");
     ASSERT_TRUE(alone->value && *alone->value) << "declined on its behalf";
 }
+TEST(server_set, roots_are_the_configured_ones_for_whoever_has_none_of_their_own) {
+    const json roots = json::array({{{"uri", "file:///meadow"}, {"name", "meadow"}}});
+    world w;
+    auto& modern = w.transport.servers["a"];
+    modern.ask = "where";
+    modern.ask_method = "roots/list";
+    auto& legacy = w.transport.servers["b"];
+    legacy.legacy = true;
+    legacy.answers_calls = false;
+    json config = w.config({"a", "b"});
+    for (const char* name : {"a", "b"}) config["mcpServers"][name]["roots"] = roots;
+    w.apply(std::move(config));
+
+    auto c = w.call("a", "t0", true);
+    ASSERT_TRUE(c->value && *c->value);
+    EXPECT_TRUE(c->asked.empty()) << "there is nothing to ask a session";
+    EXPECT_EQ(modern.calls.back()["params"]["inputResponses"]["where"]["roots"], roots);
+
+    auto waits = w.call("b", "t0", true);
+    w.transport.say(legacy, {{"id", "r1"}, {"method", "roots/list"}});
+    w.rt.run_until_idle();
+    ASSERT_EQ(legacy.told.size(), 1u);
+    EXPECT_EQ(legacy.told[0]["id"], "r1");
+    EXPECT_EQ(legacy.told[0]["result"]["roots"], roots);
+
+    // A caller of the gateway has roots of its own, and is asked.
+    server_request r{"a", "tools/call", {{"name", "t0"}}, "client", milliseconds(60'000), {{"roots", json::object()}}, {}};
+    std::vector<input_request> asked;
+    tool_call_events e;
+    e.input = [&](input_request i) { asked.push_back(std::move(i)); };
+    e.done = [](result<json>, bool) {};
+    const auto id = w.set->request(std::move(r), std::move(e));
+    w.rt.run_until_idle();
+    ASSERT_EQ(asked.size(), 1u);
+    w.set->answer_input(id, asked[0].key, {{"roots", json::array({{{"uri", "file:///own"}}})}});
+    w.rt.run_until_idle();
+    EXPECT_EQ(modern.calls.back()["params"]["inputResponses"]["where"]["roots"][0]["uri"], "file:///own");
+}
 TEST(server_set, H3_back_with_no_tools_is_not_healthy) {
     world w;
     w.apply(w.config({"a"}));

@@ -22,13 +22,13 @@ struct router_test : ::testing::Test {
     void configure(std::vector<std::string> fallback = {}, std::string preferred = "auto") {
         llm->configure({{"demo", "llm-demo", demo}, {"a", "llm-a", a}, {"b", "llm-b", b}}, std::move(preferred), std::move(fallback));
     }
-    std::uint64_t chat(const std::string& wanted = {}, json request = {{"messages", json::array()}}) {
+    std::uint64_t chat(const std::string& wanted = {}, json request = {{"messages", json::array()}}, std::vector<std::string> hints = {}) {
         outcome.reset();
         llm_events on;
         on.chosen = [this](const std::string& id, const std::string&) { chosen.push_back(id); };
         on.chunk = [this](const json& c) { chunks.push_back(string_or(c, "text")); };
         on.done = [this](result<json> r) { outcome = std::move(r); };
-        return llm->chat(wanted, std::move(request), std::move(on));
+        return llm->chat(wanted, std::move(request), std::move(on), std::move(hints));
     }
 };
 
@@ -44,6 +44,22 @@ TEST_F(router_test, auto_prefers_the_first_available_real_model) {
     const json list = llm->list();
     EXPECT_EQ(list["chosen"], "a");
     EXPECT_EQ(list["adapters"].size(), 3u);
+}
+
+TEST_F(router_test, a_hint_prefers_the_first_model_that_fits) {
+    const auto end_of = [](fake_model& m) { m.asked() ? m.end(text_answer("x")) : ADD_FAILURE() << "another one was asked"; };
+    a->description["model"] = "gpt-test";
+    b->description["model"] = "claude-sonnet-9";
+    demo->description["model"] = "opus-demo";
+    configure({}, "a");
+    chat({}, {{"messages", json::array()}}, {"gemini", "Sonnet", "gpt"});
+    end_of(*b);
+    chat({}, {{"messages", json::array()}}, {"gemini", "opus"});
+    end_of(*a);  // nothing fits: the demonstration only pretends to be a model
+    b->description["available"] = false;
+    clock.advance(seconds(20));
+    chat({}, {{"messages", json::array()}}, {"sonnet"});
+    end_of(*a);
 }
 
 TEST_F(router_test, auto_falls_to_the_demonstration_and_says_why) {

@@ -389,10 +389,11 @@ TEST_F(session_test, a_tool_asks_and_any_ui_answers) {
     l.model->end(tool_answer({{"demo__echo", json::object()}}));
     l.run();
     l.tools->pending.begin()->second.second.input({"q1", "elicitation/create", {{"message", "Your name?"}, {"requestedSchema", {{"type", "object"}}}}});
-    l.tools->pending.begin()->second.second.input({"q2", "roots/list", json::object()});
+    l.tools->pending.begin()->second.second.input({"q2", "no/such", json::object()});
     l.run();
     ASSERT_EQ(l.tools->answers.size(), 1u);
     EXPECT_EQ(l.tools->answers[0].first, "q2");
+    EXPECT_EQ(l.tools->answers[0].second["error"]["code"], -32601);
     const json p = l.snapshot("s1")["pending"][0];
     EXPECT_EQ(p["kind"], "input");
     EXPECT_EQ(p["prompt"], "Your name?");
@@ -400,6 +401,101 @@ TEST_F(session_test, a_tool_asks_and_any_ui_answers) {
     ASSERT_EQ(l.tools->answers.size(), 2u);
     EXPECT_EQ(l.tools->answers[1], (std::pair<std::string, json>{"q1", {{"action", "accept"}, {"content", {{"name", "Ada"}}}}}));
     EXPECT_EQ(l.snapshot("s1")["state"], "running_tool");
+}
+
+/// A tool that runs and asks for an answer of the model.
+struct sampling_test : session_test {
+    life l{rows, world};
+    std::string request;
+
+    void SetUp() override {
+        l.boot();
+        l.must("session.create", {{"session_id", "s1"}});
+        l.must("session.configure", {{"session_id", "s1"}, {"allow", {"demo/*"}}});
+        ASSERT_TRUE(l.send("s1", "hi"));
+        l.model->end(tool_answer({{"demo__echo", json::object()}}));
+        l.run();
+        l.tools->pending.begin()->second.second.input(
+            {"q", "sampling/createMessage",
+             {{"messages", json::array({{{"role", "user"}, {"content", {{"type", "text"}, {"text", "say something"}}}}})}, {"maxTokens", 20}, {"systemPrompt", "Be a cow."}}});
+        l.run();
+        const json p = l.snapshot("s1")["pending"][0];
+        EXPECT_EQ(p["kind"], "sampling");
+        EXPECT_EQ(p["arguments"]["system_prompt"], "Be a cow.");
+        request = p["request_id"];
+        EXPECT_EQ(l.model->chats, 1) << "nobody has allowed it yet";
+    }
+    void resolve(const char* decision) { l.must("session.resolve", {{"session_id", "s1"}, {"request_id", request}, {"decision", decision}}); }
+};
+
+TEST_F(sampling_test, the_session_s_model_answers_a_tool_once_a_person_allows_it) {
+    resolve("allow_once");
+    ASSERT_EQ(l.model->chats, 2);
+    EXPECT_EQ(l.model->last_request["system"], "Be a cow.");
+    EXPECT_EQ(l.model->last_request["max_tokens"], 20);
+    EXPECT_TRUE(l.model->last_request["tools"].empty()) << "the tools of the session are not the server's to use";
+    l.model->speak("moo");
+    l.model->end(text_answer("moo"));
+    l.run();
+    ASSERT_EQ(l.tools->answers.size(), 1u);
+    EXPECT_EQ(l.tools->answers[0].first, "q");
+    EXPECT_EQ(l.tools->answers[0].second["content"]["text"], "moo");
+    EXPECT_EQ(types(l, "s1").back(), "SamplingCompleted");
+    EXPECT_EQ(l.snapshot("s1")["state"], "running_tool");
+    l.tools->finish(json{{"content", json::array()}});
+    l.run();
+    EXPECT_EQ(l.model->chats, 3);
+}
+
+TEST_F(sampling_test, declined_the_model_is_not_asked) {
+    resolve("deny");
+    EXPECT_EQ(l.model->chats, 1);
+    ASSERT_EQ(l.tools->answers.size(), 1u);
+    EXPECT_EQ(l.tools->answers[0].second["error"], (json{{"code", -1}, {"message", "User rejected sampling request"}}));
+}
+
+TEST_F(sampling_test, what_went_wrong_with_the_model_has_a_name) {
+    resolve("allow_once");
+    l.model->end(fail(errc::rate_limited, "too many requests"));
+    l.run();
+    ASSERT_EQ(l.tools->answers.size(), 1u);
+    EXPECT_NE(string_or(l.tools->answers[0].second["error"], "message").find("too many requests"), std::string::npos);
+}
+
+TEST_F(sampling_test, cancelling_the_turn_cancels_it) {
+    resolve("allow_once");
+    l.must("session.cancel", {{"session_id", "s1"}});
+    EXPECT_EQ(l.model->cancelled, std::vector<std::uint64_t>{2});
+    EXPECT_TRUE(l.tools->answers.empty());
+    EXPECT_EQ(l.snapshot("s1")["state"], "idle");
+}
+
+TEST_F(sampling_test, a_tool_that_ends_meanwhile_cancels_it) {
+    resolve("allow_once");
+    l.tools->finish(fail(errc::timeout, "no answer within 60 s"));
+    l.run();
+    EXPECT_EQ(l.model->cancelled, std::vector<std::uint64_t>{2});
+    EXPECT_TRUE(l.tools->answers.empty());
+    EXPECT_EQ(l.model->chats, 3) << "the session goes on";
+}
+
+TEST_F(sampling_test, a_silent_model_is_given_up) {
+    resolve("allow_once");
+    l.rt.advance(seconds(100));
+    l.model->speak("m");
+    l.rt.advance(seconds(100));
+    EXPECT_TRUE(l.tools->answers.empty()) << "it has spoken";
+    l.rt.advance(seconds(150));
+    ASSERT_EQ(l.tools->answers.size(), 1u);
+    EXPECT_NE(string_or(l.tools->answers[0].second["error"], "message").find("said nothing for 120 seconds"), std::string::npos);
+    EXPECT_EQ(l.model->cancelled, std::vector<std::uint64_t>{2});
+}
+
+TEST_F(sampling_test, nobody_is_there_to_allow_it) {
+    l.rt.advance(seconds(31));
+    ASSERT_EQ(l.tools->answers.size(), 1u);
+    EXPECT_EQ(l.tools->answers[0].second["error"]["code"], -1);
+    EXPECT_EQ(l.model->chats, 1);
 }
 
 TEST_F(session_test, commands_and_aliases_persist) {

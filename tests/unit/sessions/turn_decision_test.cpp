@@ -83,6 +83,15 @@ machine asked() { machine m = thinking(); m.model(tool_answer({tool_part("c1", "
 machine running() { machine m = asked(); m.answer("allow_once"); return m; }
 machine questioned() { machine m = running(); m.step(input::tool_asks{"c1", {"k", "elicitation/create", {{"message", "name?"}, {"requestedSchema", {{"type", "object"}}}}}}); return m; }
 
+json sampling_params() {
+    return {{"messages", json::array({{{"role", "user"}, {"content", {{"type", "text"}, {"text", "say something"}}}}})}, {"maxTokens", 20}};
+}
+machine sampling(json params = sampling_params()) {
+    machine m = running();
+    m.step(input::tool_asks{"c1", {"k", "sampling/createMessage", std::move(params)}});
+    return m;
+}
+
 struct named_input {
     const char* name;
     std::function<session_input(machine&)> make;
@@ -101,6 +110,8 @@ std::vector<named_input> inputs() {
         {"tool_result", [](machine&) { return input::tool_done{"c1", tool_result_of("done"), true, 3}; }},
         {"tool_lost", [](machine&) { return input::tool_done{"c1", fail(errc::transport_lost, "gone"), true, 3}; }},
         {"tool_asks", [](machine&) { return input::tool_asks{"c1", {"k2", "elicitation/create", {{"message", "?"}}}}; }},
+        {"tool_samples", [](machine&) { return input::tool_asks{"c1", {"k3", "sampling/createMessage", sampling_params()}}; }},
+        {"sampled", [](machine&) { return input::sampled{"c1", "k", std::make_shared<sampling_request>(), text_answer("moo"), 2}; }},
         {"cancel", [](machine&) { return input::cancel{"web", "half"}; }},
         {"restored", [](machine&) { return input::restored{"half"}; }},
         {"configure", [](machine&) { input::configure c; c.title = "t"; return c; }},
@@ -110,7 +121,8 @@ std::vector<named_input> inputs() {
 
 TEST(turn_machine, every_state_against_every_input) {
     const std::map<std::string, std::function<machine()>> states{
-        {"idle", idle}, {"thinking", thinking}, {"asked", asked}, {"running", running}, {"questioned", questioned}};
+        {"idle", idle}, {"thinking", thinking}, {"asked", asked}, {"running", running}, {"questioned", questioned},
+        {"sampling", [] { return sampling(); }}};
     // "state input" → "phase after: events". What is not listed changes nothing.
     const std::map<std::string, std::string> table{
         {"idle user_message", "thinking: MessageAdded MessageAdded"},
@@ -136,6 +148,8 @@ TEST(turn_machine, every_state_against_every_input) {
         {"running tool_result", "thinking: MCPToolExecuted MessageAdded"},
         {"running tool_lost", "thinking: MCPToolExecuted MessageAdded"},
         {"running tool_asks", "awaiting_permission: PermissionRequired"},
+        {"running tool_samples", "awaiting_permission: PermissionRequired"},
+        {"running sampled", "running_tool: SamplingCompleted"},
         {"running cancel", "idle: MCPToolExecuted"},
         {"running restored", "idle: MCPToolExecuted ErrorOccurred"},
         {"running configure", "running_tool: SessionConfigured"},
@@ -146,10 +160,25 @@ TEST(turn_machine, every_state_against_every_input) {
         {"questioned tool_result", "thinking: PermissionResolved MCPToolExecuted MessageAdded"},
         {"questioned tool_lost", "thinking: PermissionResolved MCPToolExecuted MessageAdded"},
         {"questioned tool_asks", "awaiting_permission: PermissionRequired"},
+        {"questioned tool_samples", "awaiting_permission: PermissionRequired"},
+        {"questioned sampled", "awaiting_permission: SamplingCompleted"},
         {"questioned cancel", "idle: PermissionResolved MCPToolExecuted"},
         {"questioned restored", "idle: PermissionResolved MCPToolExecuted ErrorOccurred"},
         {"questioned configure", "awaiting_permission: SessionConfigured"},
         {"questioned end", "idle: PermissionResolved MCPToolExecuted SessionEnded"},
+        {"sampling user_message", "awaiting_permission: MessageAdded"},
+        {"sampling allow", "running_tool: PermissionResolved"},
+        {"sampling deny", "running_tool: PermissionResolved"},
+        {"sampling expire", "running_tool: PermissionResolved"},
+        {"sampling tool_result", "thinking: PermissionResolved MCPToolExecuted MessageAdded"},
+        {"sampling tool_lost", "thinking: PermissionResolved MCPToolExecuted MessageAdded"},
+        {"sampling tool_asks", "awaiting_permission: PermissionRequired"},
+        {"sampling tool_samples", "awaiting_permission: PermissionRequired"},
+        {"sampling sampled", "awaiting_permission: SamplingCompleted"},
+        {"sampling cancel", "idle: PermissionResolved MCPToolExecuted"},
+        {"sampling restored", "idle: PermissionResolved MCPToolExecuted ErrorOccurred"},
+        {"sampling configure", "awaiting_permission: SessionConfigured"},
+        {"sampling end", "idle: PermissionResolved MCPToolExecuted SessionEnded"},
     };
     for (const auto& [state, make] : states)
         for (const auto& in : inputs()) {
@@ -173,7 +202,7 @@ TEST(turn_machine, every_state_against_every_input) {
 }
 
 TEST(turn_machine, a_tool_leaves_only_with_its_intent) {
-    for (const auto& make : {asked, running, thinking, idle, questioned})
+    for (const auto& make : {asked, running, thinking, idle, questioned, +[] { return sampling(); }})
         for (const auto& in : inputs()) {
             machine m = make();
             m.step(in.make(m));
@@ -425,6 +454,143 @@ TEST(patterns, cover_one_tool_or_one_server) {
     EXPECT_FALSE(allows({"a/*"}, "ab", "c"));
     for (const char* bad : {"", "a", "/b", "a/", "*/b", "*/*", "a/b*"}) EXPECT_FALSE(check_pattern(bad)) << bad;
     for (const char* good : {"a/b", "a/*"}) EXPECT_TRUE(check_pattern(good)) << good;
+}
+
+json error_of(const machine& m) {
+    const auto answers = m.effects_of<effect::answer_tool>();
+    return answers.size() == 1 ? member(answers[0].response, "error") : json();
+}
+
+TEST(turn_machine, a_person_sees_what_the_model_is_to_be_asked) {
+    json params = sampling_params();
+    params["messages"].push_back({{"role", "assistant"}, {"content", json::array({{{"type", "image"}, {"mimeType", "image/png"}, {"data", "AAAA"}}, {{"type", "text"}, {"text", std::string(5'000, 'x')}}})}});
+    params.update({{"systemPrompt", "Be brief."}, {"maxTokens", 700}, {"temperature", 0.5}, {"modelPreferences", {{"hints", json::array({{{"name", "claude"}}})}}}});
+    machine m = sampling(params);
+    ASSERT_EQ(m.state.pending.size(), 1u);
+    const pending_request& p = m.state.pending[0];
+    EXPECT_EQ(p.kind, "sampling");
+    EXPECT_EQ(p.options, (json{"allow_once", "deny"}));
+    EXPECT_NE(p.prompt.find("demo/echo"), std::string::npos);
+    EXPECT_NE(p.prompt.find("700"), std::string::npos);
+    EXPECT_EQ(p.arguments["system_prompt"], "Be brief.");
+    EXPECT_EQ(p.arguments["model_hints"], json::array({"claude"}));
+    EXPECT_EQ(p.arguments["messages"][0], (json{{"role", "user"}, {"text", "say something"}}));
+    EXPECT_LT(dump(p.arguments).size(), 2'000u);
+    EXPECT_EQ(dump(m.log.at(0).data).find("AAAA"), std::string::npos) << "images stay out of the journal";
+    EXPECT_TRUE(m.effects.empty()) << "nothing is asked before";
+    m.answer("allow_once");
+    const auto asks = m.effects_of<effect::sample>();
+    ASSERT_EQ(asks.size(), 1u);
+    const json& body = asks[0].request->body;
+    EXPECT_EQ(body["max_tokens"], 700);
+    EXPECT_EQ(body["system"], "Be brief.");
+    EXPECT_EQ(body["temperature"], 0.5);
+    EXPECT_EQ(body["messages"][1]["content"][0], (json{{"type", "image"}, {"media_type", "image/png"}, {"data", "AAAA"}}));
+    EXPECT_EQ(body["messages"][1]["content"][1]["text"].get<std::string>().size(), 5'000u) << "the model gets all of it";
+    EXPECT_EQ(asks[0].request->hints, std::vector<std::string>{"claude"});
+}
+
+TEST(turn_machine, what_the_model_says_becomes_a_sampling_result) {
+    json params = sampling_params();
+    params["stopSequences"] = {"END"};
+    machine m = sampling(params);
+    m.answer("allow_once");
+    const auto request = m.effects_of<effect::sample>().at(0).request;
+    const auto answer = [&](json chat) {
+        machine now = m;
+        now.step(input::sampled{"c1", "k", request, std::move(chat), 4});
+        EXPECT_EQ(now.state.now(), phase::running_tool);
+        EXPECT_EQ(now.effects_of<effect::answer_tool>().at(0).key, "k");
+        return std::make_pair(now.effects_of<effect::answer_tool>().at(0).response, now);
+    };
+    const auto [said, after] = answer(text_answer("moo"));
+    EXPECT_EQ(said, (json{{"role", "assistant"}, {"content", {{"type", "text"}, {"text", "moo"}}}, {"model", "m"}, {"stopReason", "endTurn"}}));
+    EXPECT_EQ(after.log.at(0).data["text"], "moo") << "the person can read it";
+    EXPECT_EQ(after.state.stats.input_tokens, m.state.stats.input_tokens + 3) << "it is paid for";
+    EXPECT_EQ(answer(text_answer("moo END of it")).first["content"]["text"], "moo ");
+    EXPECT_EQ(answer(text_answer("moo END of it")).first["stopReason"], "stopSequence");
+    json cut = text_answer("mo");
+    cut["stop_reason"] = "max_tokens";
+    EXPECT_EQ(answer(cut).first["stopReason"], "maxTokens");
+    json refusal = text_answer("no");
+    refusal["stop_reason"] = "refusal";
+    EXPECT_EQ(answer(refusal).first["error"]["message"], "the model refused to answer");
+    machine failed = m;
+    failed.step(input::sampled{"c1", "k", request, fail(errc::unavailable, "no key"), 4});
+    EXPECT_EQ(error_of(failed), (json{{"code", -32603}, {"message", "the model failed: no key"}}));
+    EXPECT_EQ(failed.log.at(0).data["status"], "error");
+}
+
+TEST(turn_machine, a_declined_sampling_is_said_as_the_protocol_has_it) {
+    machine m = sampling();
+    m.answer("accept");
+    ASSERT_FALSE(m.reply);
+    EXPECT_NE(m.reply.error().message.find("allow_once or deny"), std::string::npos);
+    m.answer("allow_always");
+    ASSERT_FALSE(m.reply) << "a person looks at each of them";
+    m.answer("deny");
+    EXPECT_EQ(error_of(m), (json{{"code", -1}, {"message", "User rejected sampling request"}}));
+    // A server of the newer protocol cannot be told: the client ends the call, and that is no mystery.
+    machine modern = m;
+    modern.step(input::tool_done{"c1", fail(errc::cancelled, "the input the server asked for was refused"), true, 1});
+    EXPECT_EQ(modern.call("c1").status, call_status::error);
+    EXPECT_NE(dump(modern.call("c1").result).find("User rejected"), std::string::npos);
+    // One of the older protocol goes on as it likes.
+    m.step(input::tool_done{"c1", tool_result_of("without"), true, 1});
+    EXPECT_EQ(m.call("c1").status, call_status::result);
+    EXPECT_TRUE(m.state.refused.empty());
+}
+
+TEST(turn_machine, nobody_answers_a_sampling_in_time) {
+    machine m = sampling();
+    m.now += 60'000;
+    m.step(input::expire{});
+    EXPECT_EQ(error_of(m)["code"], -1);
+    EXPECT_EQ(m.log.at(0).data["decision"], "deny");
+}
+
+TEST(turn_machine, a_sampling_that_cannot_be_is_refused_unasked) {
+    const auto with = [](const char* key, json value) {
+        json params = sampling_params();
+        params[key] = std::move(value);
+        return params;
+    };
+    const auto content = [&](json block) { return with("messages", json::array({{{"role", "user"}, {"content", std::move(block)}}})); };
+    const std::vector<json> bad{with("tools", json::array()), with("toolChoice", {{"mode", "none"}}), with("messages", json::array()), with("messages", 7),
+                                with("maxTokens", 0), with("maxTokens", "20"), with("messages", json::array({{{"role", "system"}, {"content", ""}}})),
+                                content({{"type", "audio"}, {"data", "AAAA"}, {"mimeType", "audio/wav"}}), content({{"type", "tool_use"}, {"id", "1"}}),
+                                content("plain"), content(nullptr), json::object(), json()};
+    for (const json& params : bad) {
+        machine m = sampling(params);
+        EXPECT_EQ(error_of(m)["code"], -32602) << dump(params);
+        EXPECT_TRUE(m.log.empty()) << dump(params);
+    }
+}
+
+TEST(turn_machine, the_session_s_own_limit_holds_for_sampling) {
+    machine m = running();
+    m.options.max_tokens = 5;
+    m.step(input::tool_asks{"c1", {"k", "sampling/createMessage", sampling_params()}});
+    EXPECT_EQ(m.state.pending.at(0).sampling->body["max_tokens"], 5);
+}
+
+TEST(turn_machine, a_tool_cannot_ask_the_model_without_end) {
+    machine m = running();
+    for (unsigned i = 0; i < max_samplings; ++i) {
+        m.step(input::tool_asks{"c1", {"k" + std::to_string(i), "sampling/createMessage", sampling_params()}});
+        m.answer("deny");
+    }
+    m.step(input::tool_asks{"c1", {"more", "sampling/createMessage", sampling_params()}});
+    EXPECT_NE(string_or(error_of(m), "message").find("limit"), std::string::npos);
+    EXPECT_EQ(m.state.refused.size(), 1u);
+}
+
+TEST(turn_machine, what_is_accepted_at_an_address_has_no_content) {
+    machine m = running();
+    m.step(input::tool_asks{"c1", {"k", "elicitation/create", {{"mode", "url"}, {"message", "Sign in"}, {"url", "https://example.com/in"}}}});
+    EXPECT_EQ(m.state.pending.at(0).url, "https://example.com/in");
+    m.step(input::answer{m.state.pending[0].request_id, "accept", {}, "web", json::object()});
+    EXPECT_EQ(m.effects_of<effect::answer_tool>().at(0).response, (json{{"action", "accept"}}));
 }
 
 }  // namespace
