@@ -37,6 +37,27 @@ std::string lower(std::string s) {
     return s;
 }
 
+/// An address in which every character is one that can be seen, and none looks like another: the rest is percent-encoded.
+std::string visible_address(const std::string& url) {
+    static constexpr char digits[] = "0123456789ABCDEF";
+    std::string out;
+    for (const char c : url) {
+        const auto u = static_cast<unsigned char>(c);
+        if (u > 0x20 && u < 0x7F) out += c;
+        else (out += '%') += {digits[u >> 4], digits[u & 15]};
+    }
+    return out;
+}
+
+/// The part of an address that says whose it is: between the scheme and the path, without name and password.
+std::string site_of(const std::string& url) {
+    const auto begin = url.find("://");
+    if (begin == std::string::npos) return {};
+    std::string host = url.substr(begin + 3, url.find_first_of("/\\?#", begin + 3) - begin - 3);
+    if (const auto at = host.rfind('@'); at != std::string::npos) host.erase(0, at + 1);
+    return host;
+}
+
 /// A plain line as the content of a form: JSON as it is, else the one property there is.
 json form_content(const json& schema, const std::string& line) {
     json parsed = json::parse(line, nullptr, false);
@@ -51,8 +72,24 @@ json form_content(const json& schema, const std::string& line) {
 
 }  // namespace
 
+bool request::plain() const { return is_input && (!url.empty() || !part(schema, "properties").is_object() || part(schema, "properties").empty()); }
+
+answer escape_answer(const request& r) {
+    if (r.is_input) return {true, "", {{"action", "cancel"}}};
+    return {false, r.always ? "please answer y (once), a (always) or n (no)" : "please answer y (yes) or n (no)", {}};
+}
+
 answer read_answer(const request& r, const std::string& line) {
     const std::string word = lower(line);
+    if (r.plain()) {
+        if (word.empty() || word == "y" || word == "yes") {
+            if (r.url.empty()) return {true, "", {{"action", "accept"}, {"content", json::object()}}};
+            return {true, "", {{"action", "accept"}}};
+        }
+        if (word == "n" || word == "no" || word == "d" || word == "decline" || word == "/decline") return {true, "", {{"action", "decline"}}};
+        if (word == "c" || word == "cancel" || word == "/cancel") return {true, "", {{"action", "cancel"}}};
+        return {false, "please answer y (or Enter: yes), n (decline) or c (cancel)", {}};
+    }
     if (r.is_input) {
         if (word == "/decline" || word == "/cancel") return {true, "", {{"action", word.substr(1)}}};
         const json content = form_content(r.schema, line);
@@ -60,9 +97,9 @@ answer read_answer(const request& r, const std::string& line) {
         return {false, "type the values as a JSON object such as " + compact(part(r.schema, "properties"), 200) + ", or /decline", {}};
     }
     if (word == "y" || word == "yes") return {true, "", {{"decision", "allow_once"}}};
-    if (word == "a" || word == "always") return {true, "", {{"decision", "allow_always"}}};
+    if (r.always && (word == "a" || word == "always")) return {true, "", {{"decision", "allow_always"}}};
     if (word == "n" || word == "no") return {true, "", {{"decision", "deny"}}};
-    return {false, "please answer y (once), a (always) or n (no)", {}};
+    return escape_answer(r);
 }
 
 void chat_view::add(std::vector<styled>& out, std::string text, const char* style) { out.push_back({std::move(text), style}); }
@@ -86,12 +123,31 @@ void chat_view::ask(std::vector<styled>& out, const json& e) {
     r.id = text_of(e, "request_id");
     r.is_input = text_of(e, "kind") == "input";
     r.prompt = text_of(e, "prompt");
-    r.arguments = compact(part(e, "arguments"));
+    r.url = visible_address(text_of(e, "url"));
     r.schema = part(e, "schema");
+    if (const json& options = part(e, "options"); options.is_array()) r.always = std::find(options.begin(), options.end(), "allow_always") != options.end();
     if (std::any_of(requests_.begin(), requests_.end(), [&](const request& x) { return x.id == r.id; })) return;
-    add(out, (r.is_input ? "? " : "! ") + r.prompt + "\n", yellow);
-    if (!r.is_input && !part(e, "arguments").is_null()) add(out, "  arguments: " + r.arguments + "\n", dim);
+    const std::string server = text_of(e, "server_name", text_of(e, "server"));  // in an event, in a snapshot
+    add(out, (r.is_input ? "? " + (server.empty() ? "" : server + " asks: ") : "! ") + r.prompt + "\n", yellow);
+    if (!r.url.empty()) {
+        add(out, "  It wants you to open this address in a browser:\n  " + r.url + "\n");
+        add(out, "  (site: " + site_of(r.url) + "; nothing is opened for you)\n", dim);
+    }
+    const json& arguments = part(e, "arguments");
+    if (text_of(e, "kind") == "sampling") show_sampling(out, arguments);
+    else if (!r.is_input && !arguments.is_null()) add(out, "  arguments: " + compact(arguments) + "\n", dim);
     requests_.push_back(std::move(r));
+}
+
+/// What a server wants to ask the model.
+void chat_view::show_sampling(std::vector<styled>& out, const json& wanted) {
+    std::string models;
+    for (const json& hint : part(wanted, "model_hints"))
+        if (hint.is_string()) models += (models.empty() ? "" : ", ") + hint.get<std::string>();
+    if (!models.empty()) add(out, "  it would like: " + models + "\n", dim);
+    if (const std::string system = text_of(wanted, "system_prompt"); !system.empty()) add(out, "  system: " + system + "\n", dim);
+    if (const auto n = number_of(wanted, "earlier_messages")) add(out, "  (" + std::to_string(n) + " earlier messages)\n", dim);
+    for (const json& m : part(wanted, "messages")) add(out, "  " + text_of(m, "role") + ": " + text_of(m, "text") + "\n", dim);
 }
 
 void chat_view::forget(const std::string& id) {
@@ -99,7 +155,11 @@ void chat_view::forget(const std::string& id) {
 }
 
 std::string chat_view::prompt() const {
-    if (!requests_.empty()) return requests_.front().is_input ? "answer> " : "allow? [y/a/n] ";
+    if (!requests_.empty()) {
+        const request& r = requests_.front();
+        if (r.plain()) return r.url.empty() ? "agree? [Y/n/c] " : "will you open it? [Y/n/c] ";
+        return r.is_input ? "answer> " : r.always ? "allow? [y/a/n] " : "allow? [y/n] ";
+    }
     if (state_ == "idle") return "> ";
     return state_ + "> ";
 }
@@ -170,6 +230,10 @@ std::vector<styled> chat_view::on_event(const json& e) {
     } else if (type == "MCPToolExecuted") {
         end_stream(out);
         add(out, "  [" + text_of(e, "server_name") + "/" + text_of(e, "tool_name") + ": " + text_of(e, "status", "result") + "]\n", cyan);
+    } else if (type == "SamplingCompleted") {
+        end_stream(out);
+        const std::string what = text_of(e, "status") == "error" ? "no answer: " + text_of(e, "message") : "the model answered: " + text_of(e, "text");
+        add(out, "  [" + text_of(e, "server_name") + "/" + text_of(e, "tool_name") + ": " + what + "]\n", dim);
     } else if (type == "SessionStateChanged") {
         state_ = text_of(e, "new_state", state_);
         if (state_ == "idle") idle_since_ = seq;

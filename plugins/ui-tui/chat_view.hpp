@@ -18,10 +18,13 @@ struct styled {
 /// Something a person has to answer.
 struct request {
     std::string id;
-    bool is_input = false;   ///< a form rather than a permission
+    bool is_input = false;   ///< a form or an address rather than a permission
+    bool always = true;      ///< "always" is one of the answers
     std::string prompt;
-    std::string arguments;   ///< as JSON
+    std::string url;         ///< to be opened by the person, never by us; "": a form
     json schema;
+    /// The answer is yes or no, and Enter means yes: an address, or a form without fields.
+    bool plain() const;
 };
 
 /// What an answer typed at a request means.
@@ -31,6 +34,7 @@ struct answer {
     json params;             ///< decision, or action and content
 };
 answer read_answer(const request& r, const std::string& line);
+answer escape_answer(const request& r);  ///< the key Esc
 
 class chat_view {
   public:
@@ -54,6 +58,7 @@ class chat_view {
     void end_stream(std::vector<styled>& out);
     void show_message(std::vector<styled>& out, const json& m);
     void ask(std::vector<styled>& out, const json& e);
+    void show_sampling(std::vector<styled>& out, const json& wanted);
     void forget(const std::string& id);
 
     std::uint64_t epoch_ = 0, seq_ = 0, idle_since_ = 0;

@@ -124,6 +124,12 @@ std::vector<typed> line_editor::feed(std::string_view bytes) {
     return out;
 }
 
+std::vector<typed> line_editor::pause() {
+    if (pending_ != "\x1b") return {};
+    pending_.clear();
+    return {{typed::kind::escape, text_}};
+}
+
 std::string line_editor::row(std::string_view prompt, std::size_t width, std::size_t& cursor) const {
     const std::size_t room = std::max<std::size_t>(width, columns(prompt) + 8) - columns(prompt) - 1;
     std::size_t begin = 0;

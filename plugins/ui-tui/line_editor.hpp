@@ -11,7 +11,7 @@ inline constexpr std::size_t max_line_bytes = 256 * 1024;
 inline constexpr std::size_t max_history = 1000;
 
 struct typed {
-    enum class kind { line, interrupt, end } what;  ///< Enter; Ctrl-C; Ctrl-D on an empty line
+    enum class kind { line, interrupt, end, escape } what;  ///< Enter; Ctrl-C; Ctrl-D on an empty line; Esc
     std::string text;
 };
 
@@ -19,6 +19,8 @@ class line_editor {
   public:
     /// Bytes from the terminal in raw mode, split anywhere. Returns what was completed.
     std::vector<typed> feed(std::string_view bytes);
+    /// Nothing came for a while: an Esc that begins no sequence was the key.
+    std::vector<typed> pause();
 
     /// The row to show in `width` columns: prompt and the part of the line around the cursor. `cursor`: its column.
     std::string row(std::string_view prompt, std::size_t width, std::size_t& cursor) const;

@@ -212,7 +212,7 @@ class tui_plugin final : public sdk::ui {
             std::vector<typed> lines;
             {
                 std::lock_guard lock(mutex_);
-                lines = editor_.feed(bytes);
+                lines = got == terminal::wait::nothing ? editor_.pause() : editor_.feed(bytes);
                 if (!bytes.empty()) terminal_.show_input(editor_, view_.prompt());
             }
             // A person sees what they answer; a script's lines wait for the turn before them.
@@ -287,8 +287,12 @@ class tui_plugin final : public sdk::ui {
             call("session.cancel", {{"session_id", session}}, {});
             return;
         }
-        if (t.text.empty()) return;
-        if (asked) return answer_request(session, *asked, t.text);
+        if (t.what == typed::kind::escape) {
+            if (asked && asked->is_input) answer_request(session, *asked, escape_answer(*asked));
+            return;
+        }
+        if (t.text.empty() && !(asked && asked->plain())) return;
+        if (asked) return answer_request(session, *asked, read_answer(*asked, t.text));
         call("history.add", {{"line", t.text}}, {});
         if (t.text[0] == '/') return command(session, t.text);
         {
@@ -305,8 +309,7 @@ class tui_plugin final : public sdk::ui {
                          });
     }
 
-    void answer_request(const std::string& session, const request& r, const std::string& line) {
-        const answer a = read_answer(r, line);
+    void answer_request(const std::string& session, const request& r, const answer& a) {
         if (!a.understood) return say(a.hint + "\n", "\x1b[33m");
         json params = a.params;
         params["session_id"] = session;

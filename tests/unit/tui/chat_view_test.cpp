@@ -68,11 +68,56 @@ TEST(ChatView, answers_are_understood_or_explained) {
     EXPECT_FALSE(read_answer(r, "Ann").understood) << "two values do not fit in one word";
 }
 
+TEST(ChatView, an_address_is_shown_whole_and_answered_with_yes_no_or_cancel) {
+    chat_view v;
+    v.attach(snapshot(1), false);
+    const std::string url = "https://accounts.example.com@evil.example/sign-in?" + std::string(600, 'q');
+    const std::string shown = text(v.on_event(event(2, "PermissionRequired", {{"request_id", "r"}, {"kind", "input"}, {"prompt", "Sign in, please"}, {"server_name", "mail"}, {"url", url}})));
+    EXPECT_NE(shown.find("mail asks: Sign in, please"), std::string::npos);
+    EXPECT_NE(shown.find(url + "\n"), std::string::npos) << "all of it";
+    EXPECT_NE(shown.find("site: evil.example;"), std::string::npos) << "not what stands before the @";
+    const std::string odd = text(v.on_event(event(3, "PermissionRequired", {{"request_id", "r2"}, {"kind", "input"}, {"url", "https://ex\u202E\u0430mple.org/\n x"}})));
+    EXPECT_NE(odd.find("https://ex%E2%80%AE%D0%B0mple.org/%0A%20x\n"), std::string::npos) << odd;
+    EXPECT_EQ(v.prompt(), "will you open it? [Y/n/c] ");
+    const request& r = v.requests().front();
+    for (const char* yes : {"", " ", "y", "YES"}) EXPECT_EQ(read_answer(r, yes).params, (json{{"action", "accept"}})) << yes;
+    for (const char* no : {"n", "d", "no", "/decline"}) EXPECT_EQ(read_answer(r, no).params, (json{{"action", "decline"}})) << no;
+    for (const char* later : {"c", "/cancel"}) EXPECT_EQ(read_answer(r, later).params, (json{{"action", "cancel"}})) << later;
+    EXPECT_EQ(escape_answer(r).params, (json{{"action", "cancel"}}));
+    EXPECT_FALSE(read_answer(r, "what?").understood);
+    EXPECT_EQ(read_answer(r, "what?").hint.find("JSON"), std::string::npos);
+}
+
+TEST(ChatView, a_form_without_fields_is_agreed_to) {
+    request r;
+    r.is_input = true;
+    r.schema = {{"type", "object"}, {"properties", json::object()}};
+    EXPECT_EQ(read_answer(r, "").params, (json{{"action", "accept"}, {"content", json::object()}}));
+    EXPECT_EQ(read_answer(r, "n").params["action"], "decline");
+}
+
+TEST(ChatView, shows_what_a_server_wants_of_the_model_and_what_it_got) {
+    chat_view v;
+    json s = snapshot(1);
+    const json wanted{{"system_prompt", "Be brief."}, {"messages", json::array({{{"role", "user"}, {"text", "say something"}}})}, {"max_tokens", 20}, {"model_hints", {"claude"}}};
+    s["pending"] = json::array({{{"request_id", "r"}, {"kind", "sampling"}, {"prompt", "Let srv/tool ask the model?"}, {"server", "srv"}, {"arguments", wanted}, {"options", {"allow_once", "deny"}}}});
+    const std::string shown = text(v.attach(s, false));
+    for (const char* part : {"! Let srv/tool ask the model?", "claude", "system: Be brief.", "user: say something"}) EXPECT_NE(shown.find(part), std::string::npos) << part;
+    EXPECT_EQ(v.prompt(), "allow? [y/n] ");
+    const request& r = v.requests().front();
+    EXPECT_EQ(read_answer(r, "y").params["decision"], "allow_once");
+    EXPECT_EQ(read_answer(r, "n").params["decision"], "deny");
+    EXPECT_FALSE(read_answer(r, "a").understood) << "there is no always";
+    EXPECT_FALSE(escape_answer(r).understood);
+    EXPECT_NE(text(v.on_event(event(2, "SamplingCompleted", {{"server_name", "srv"}, {"tool_name", "tool"}, {"status", "result"}, {"text", "moo"}}))).find("the model answered: moo"), std::string::npos);
+    EXPECT_NE(text(v.on_event(event(3, "SamplingCompleted", {{"status", "error"}, {"message", "no key"}}))).find("no answer: no key"), std::string::npos);
+}
+
 TEST(ChatView, survives_events_that_lack_everything) {
     chat_view v;
     v.attach(nullptr, true);
     std::uint64_t n = 0;
-    for (const char* type : {"MessageAdded", "StreamChunkReceived", "StreamCompleted", "PermissionRequired", "PermissionResolved", "MCPToolExecuted", "SessionStateChanged", "ErrorOccurred", "SessionEnded", "Unheard"})
+    for (const char* type : {"MessageAdded", "StreamChunkReceived", "StreamCompleted", "PermissionRequired", "PermissionResolved", "MCPToolExecuted", "SamplingCompleted", "SessionStateChanged", "ErrorOccurred", "SessionEnded", "Unheard"})
         EXPECT_NO_THROW(v.on_event(event(++n, type))) << type;
 }
 

@@ -62,6 +62,20 @@ TEST(LineEditor, control_c_and_control_d) {
     EXPECT_EQ(e.text(), "b");
 }
 
+TEST(LineEditor, an_escape_is_a_key_once_nothing_follows) {
+    line_editor e;
+    EXPECT_TRUE(e.feed("\x1b").empty());
+    ASSERT_EQ(e.pause().size(), 1u);
+    EXPECT_TRUE(e.pause().empty()) << "once";
+    e.feed("ab\x1b");
+    e.feed("[D");
+    EXPECT_TRUE(e.pause().empty()) << "that was the arrow";
+    e.feed("c");
+    EXPECT_EQ(e.text(), "acb");
+    e.feed("\x1b[");
+    EXPECT_TRUE(e.pause().empty()) << "half an arrow is no Esc";
+}
+
 TEST(LineEditor, the_row_shows_the_part_around_the_cursor) {
     line_editor e;
     e.feed(std::string(200, 'x') + "END");
