@@ -37,8 +37,8 @@ json stats_schema() {
                    {"cached_tokens", number()}, {"turns", number()}, {"thinking_ms", number()}});
 }
 json pending_schema() {
-    return answer({{"request_id", text()}, {"kind", one_of({"permission", "input"})}, {"prompt", text()}, {"options", texts()}, {"expires_at", text()},
-                   {"server", text()}, {"tool", text()}, {"arguments", any_object()}, {"schema", any_object()}});
+    return answer({{"request_id", text()}, {"kind", one_of({"permission", "input", "sampling"})}, {"prompt", text()}, {"options", texts()}, {"expires_at", text()},
+                   {"server", text()}, {"tool", text()}, {"arguments", any_object()}, {"schema", any_object()}, {"url", text()}});
 }
 json snapshot_schema() {
     json stream = answer({{"message_id", text()}, {"text", text()}, {"index", number()}});
@@ -75,7 +75,7 @@ std::vector<row> rows() {
          shape({{"session_id", text()}, {"content", text()}, {"idem_key", {{"type", "string"}, {"maxLength", 200}}}}, {"session_id", "content"}),
          answer({{"message_id", text()}, {"seq", number()}})},
         {"session.cancel", role::op, "Stops the answer or the tools under way.", shape(id, {"session_id"}), answer({{"cancelled", truth()}})},
-        {"session.resolve", role::op, "Answers a permission request. The first answer wins; `first` tells whether this was it.",
+        {"session.resolve", role::op, "Answers a request for a permission or for an answer of the model (sampling: allow_once or deny). The first answer wins; `first` tells whether this was it.",
          shape({{"session_id", text()}, {"request_id", text()}, {"decision", one_of({"allow_once", "allow_always", "deny"})}, {"pattern", text()}},
                {"session_id", "request_id", "decision"}),
          resolution_schema()},

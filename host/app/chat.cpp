@@ -116,7 +116,8 @@ class one_answer {
         if (!allow) denied_ = true;
         auto r = host_.call("session.resolve", {{"session_id", session_}, {"request_id", request}, {"decision", allow ? "allow_once" : "deny"}});
         if (!r) explain(r.error());
-        if (!allow && !::isatty(STDIN_FILENO)) std::cerr << "holdfast: denied a tool call: there is no terminal to ask in; --yes approves\n";
+        const char* what = string_or(e, "kind") == "sampling" ? "a tool's question to the model" : "a tool call";
+        if (!allow && !::isatty(STDIN_FILENO)) std::cerr << "holdfast: denied " << what << ": there is no terminal to ask in; --yes approves\n";
     }
 
     void end_line() {

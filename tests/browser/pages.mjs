@@ -59,6 +59,18 @@ try {
   check(await page.getByText('"gift":true').isVisible(), 'a form sends typed values');
   await page.locator('.indicator.idle').waitFor();
 
+  await say(page, 'show me an address');
+  const visit = page.getByRole('group', { name: 'Input request' });
+  await visit.getByText('site.example', { exact: true }).waitFor();
+  const link = visit.getByRole('link');
+  check((await link.getAttribute('href')) === 'https://accounts.example.org@site.example/sign-in?x=%3Cb%3E', 'an address is a link, with its site beside it');
+  check((await link.getAttribute('rel')).includes('noopener') && (await link.getAttribute('target')) === '_blank', 'it opens apart from this page');
+  await shot(page, 'address');
+  await visit.getByRole('button', { name: 'Accept' }).click();
+  await page.getByText('You said: null').waitFor();
+  check(page.context().pages().length === 1, 'nothing is opened by itself');
+  await page.locator('.indicator.idle').waitFor();
+
   // Two tabs: one asks, the other answers.
   const other = await page.context().newPage();
   other.problems = [];

@@ -30,6 +30,25 @@ test('a stream joined in the middle goes on without a doubled or lost word', () 
   assert.equal(s.messages[0].tool_calls[0].status, 'proposed');
 });
 
+test('an address names the site it leads to, and only those of the web are links', () => {
+  assert.deepEqual(store.webAddress('https://accounts.example.com@evil.example/in?x=1'), { href: 'https://accounts.example.com@evil.example/in?x=1', site: 'evil.example' });
+  assert.equal(store.webAddress('https://ex\u0430mple.org/').site, 'xn--exmple-4nf.org', 'a letter of another alphabet shows');
+  for (const url of ['javascript:alert(1)', 'file:///etc/passwd', 'example.org', '', null]) assert.equal(store.webAddress(url), null, String(url));
+});
+
+test('what a server asks of the model is shown, and so is what it got', () => {
+  const s = store.fromSnapshot(snapshot());
+  const wanted = { system_prompt: 'Be brief.', messages: [{ role: 'user', text: 'say something' }], max_tokens: 20, model_hints: ['claude'], earlier_messages: 2 };
+  store.apply(s, { type: 'PermissionRequired', seq: 11, request_id: 'r', kind: 'sampling', options: ['allow_once', 'deny'], arguments: wanted });
+  const shown = store.samplingText(s.pending[0].arguments);
+  for (const part of ['claude', 'system: Be brief.', '2 earlier', 'user: say something']) assert.ok(shown.includes(part), part);
+  store.apply(s, { type: 'SamplingCompleted', seq: 12, server_name: 'srv', tool_name: 't', status: 'result', text: 'moo' });
+  assert.match(s.notes.at(-1).text, /srv › t got this answer of the model:\nmoo/);
+  store.apply(s, { type: 'SamplingCompleted', seq: 13, status: 'error', message: 'no key' });
+  assert.match(s.notes.at(-1).text, /no key/);
+  assert.equal(store.samplingText(null), '');
+});
+
 test('a tool call goes through its statuses and remembers who allowed it', () => {
   const s = store.fromSnapshot(snapshot({ messages: [{ id: 'm', role: 'assistant', status: 'complete', tool_calls: [{ id: 'c', tool: 't', status: 'proposed' }] }] }));
   const status = () => s.messages[0].tool_calls[0].status;

@@ -364,7 +364,7 @@ export class ChatView {
 
   permissionCard(p) {
     const options = list(p.options).filter((o) => DECISIONS[o]);
-    const args = p.arguments && Object.keys(p.arguments).length ? pretty(p.arguments) : '';
+    const args = p.kind === 'sampling' ? store.samplingText(p.arguments) : p.arguments && Object.keys(p.arguments).length ? pretty(p.arguments) : '';
     const card = h('section', { class: 'ask', role: 'group', 'aria-label': 'Permission request', 'data-request': p.request_id }, this.cardHead(p),
       args ? h('pre', { tabindex: 0 }, clip(args)) : null,
       h('div', { class: 'buttons' }, (options.length ? options : Object.keys(DECISIONS)).map((decision) =>

@@ -1,5 +1,6 @@
 // A form from a flat JSON Schema object: what a tool asks a person for.
 import { h, list, obj, text } from './dom.js';
+import { webAddress } from './store.js';
 
 function field(name, schema, required) {
   const s = obj(schema);
@@ -45,7 +46,12 @@ export function inputForm(request, answer) {
   const required = new Set(list(schema.required));
   const fields = Object.entries(obj(schema.properties)).map(([name, s]) => [name, field(name, s, required.has(name))]);
   const error = h('div', { class: 'error-text', role: 'alert' });
-  const link = /^https?:\/\//i.test(text(request.url)) ? h('p', null, h('a', { href: request.url, target: '_blank', rel: 'noopener noreferrer' }, request.url)) : null;
+  const address = webAddress(text(request.url));
+  const link = !request.url ? null
+    : address ? h('div', { class: 'address' }, h('div', null, 'Site: ', h('strong', null, address.site)),
+        h('a', { href: address.href, target: '_blank', rel: 'noopener noreferrer' }, address.href),
+        h('div', { class: 'help' }, 'Nothing is opened by itself: open it if you trust the site, and accept.'))
+      : h('div', { class: 'address' }, h('code', null, text(request.url)), h('div', { class: 'help' }, 'This is not an address of the web, so it is no link.'));
   return h('form', {
     class: 'input-form',
     onsubmit: (event) => {
@@ -61,7 +67,8 @@ export function inputForm(request, answer) {
         }
       }
       error.textContent = '';
-      answer('accept', content);
+      if (request.url) answer('accept');
+      else answer('accept', content);
     },
   }, link, fields.map(([, f]) => f.node), error,
   h('div', { class: 'buttons' },

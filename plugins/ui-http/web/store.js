@@ -124,7 +124,7 @@ export function apply(state, event) {
       state.pending = state.pending.filter((p) => p.request_id !== e.request_id);
       const callId = e.call_id || asked?.call_id;
       const kind = e.kind || asked?.kind || 'permission';
-      if (callId) state.answers[callId] = { decision: e.decision || '', by: e.resolved_by || '' };
+      if (callId && kind !== 'sampling') state.answers[callId] = { decision: e.decision || '', by: e.resolved_by || '' };
       const call = toolCall(state, callId);
       if (call && kind === 'permission') call.status = e.decision === 'deny' ? 'denied' : 'approved';
       break;
@@ -142,6 +142,10 @@ export function apply(state, event) {
       call.duration = e.duration;
       break;
     }
+    case 'SamplingCompleted':
+      note(state, e.status === 'error' ? 'error' : 'info',
+        `${e.server_name || 'A server'} › ${e.tool_name || 'tool'} ${e.status === 'error' ? `got no answer of the model: ${e.message || 'it failed'}` : `got this answer of the model:\n${e.text || ''}`}`);
+      break;
     case 'SessionConfigured':
       if (typeof e.title === 'string') state.title = e.title;
       if (typeof e.llm === 'string') state.llm = e.llm;
@@ -161,6 +165,27 @@ export function apply(state, event) {
 }
 
 export const isOpen = (status) => OPEN.has(status);
+
+// An address that a page of the web can stand behind, as the browser reads it: {href, site}. Null: it is shown, not linked.
+export function webAddress(url) {
+  try {
+    const u = new URL(url);
+    return u.protocol === 'https:' || u.protocol === 'http:' ? { href: u.href, site: u.host } : null;
+  } catch {
+    return null;
+  }
+}
+
+// What a server wants to ask the model, as text.
+export function samplingText(wanted) {
+  const w = obj(wanted);
+  const lines = [];
+  if (list(w.model_hints).length) lines.push(`It would like: ${w.model_hints.join(', ')}`);
+  if (w.system_prompt) lines.push(`system: ${w.system_prompt}`);
+  if (w.earlier_messages) lines.push(`(${w.earlier_messages} earlier messages)`);
+  for (const m of list(w.messages)) lines.push(`${obj(m).role}: ${obj(m).text}`);
+  return lines.join('\n\n');
+}
 
 // "expires in": milliseconds left, or null.
 export function timeLeft(pending, now) {

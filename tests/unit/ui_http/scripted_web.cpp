@@ -184,7 +184,15 @@ class world {
             const auto id = add(s, "user", text, "complete");
             if (text.find("time") != text.npos)
                 answer(s, "Let me look at the clock.", json::array({{{"id", "c" + std::to_string(s.next)}, {"server", "demo"}, {"tool", "current_time"}, {"arguments", {{"timezone", "UTC"}}}, {"status", "proposed"}}}));
-            else if (text.find("form") != text.npos) {
+            else if (text.find("address") != text.npos) {
+                json e{{"request_id", "u" + std::to_string(s.next)}, {"kind", "input"}, {"prompt", "Sign in to go on"}, {"options", {"accept", "decline", "cancel"}}, {"server", "demo"}, {"tool", "ask"},
+                       {"expires_at", "2099-01-01T00:00:00Z"}, {"url", "https://accounts.example.org@site.example/sign-in?x=%3Cb%3E"}};
+                s.pending.push_back(e);
+                e["type"] = "PermissionRequired";
+                e["server_name"] = "demo";
+                emit(s, e);
+                to_state(s, "awaiting_permission");
+            } else if (text.find("form") != text.npos) {
                 json p2{{"request_id", "f" + std::to_string(s.next)}, {"kind", "input"}, {"prompt", "Which colour do you want?"}, {"options", {"accept", "decline", "cancel"}}, {"server", "demo"}, {"tool", "ask"}, {"expires_at", "2099-01-01T00:00:00Z"},
                         {"schema", json::parse(R"({"type":"object","required":["colour"],"properties":{"colour":{"type":"string","title":"Colour","enum":["red","green"]},"count":{"type":"integer","title":"How many","minimum":1,"default":2},"note":{"type":"string","title":"Note","description":"anything else"},"gift":{"type":"boolean","title":"As a gift"}}})")}};
                 s.pending.push_back(p2);
@@ -227,7 +235,7 @@ class world {
             session& s = sessions_.at(p["session_id"]);
             s.pending = json::array();
             emit(s, {{"type", "PermissionResolved"}, {"request_id", p["request_id"]}, {"decision", p["action"]}, {"resolved_by", "local (web)"}, {"kind", "input"}});
-            answer(s, "You said: `" + p.value("content", json::object()).dump() + "`");
+            answer(s, "You said: `" + p.value("content", json()).dump() + "`");
             return json{{"first", true}};
         });
         on("session.command", [](const json& p) { return json{{"text", "/help  this list\n/model [name|auto]  which model answers\nyou typed " + p["command"].get<std::string>()}}; });
