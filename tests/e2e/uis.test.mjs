@@ -244,6 +244,47 @@ describe('the terminal of the host', () => {
   });
 });
 
+/// A server of the older protocol whose only tool asks for a visit to an address and says what came of it.
+const visiting = `
+const say = (m) => console.log(JSON.stringify({ jsonrpc: '2.0', ...m }));
+let call;
+require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const m = JSON.parse(line);
+  if (m.method === 'initialize') say({ id: m.id, result: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'v', version: '1' } } });
+  else if (m.method === 'tools/list') say({ id: m.id, result: { tools: [{ name: 'visit', inputSchema: { type: 'object' } }] } });
+  else if (m.method === 'tools/call') {
+    call = m.id;
+    say({ id: 'q' + call, method: 'elicitation/create', params: { mode: 'url', elicitationId: 'e', message: 'Sign in, please', url: 'https://a.example@site.example/in?x=' + 'y'.repeat(300) + 'z' } });
+  } else if (m.method) m.id !== undefined && say({ id: m.id, error: { code: -32601, message: 'unknown' } });
+  else say({ id: call, result: { content: [{ type: 'text', text: 'visit ' + JSON.stringify(m.result ?? m.error) }] } });
+});`;
+
+test('an address a server wants opened is shown whole in the terminal, and answered with one key', async () => {
+  const host = await TerminalHost.start({ ...slowModel(0), mcpServers: { mail: { command: process.execPath, args: ['-e', visiting] } } });
+  try {
+    await host.json(['ui', 'start', 'tui']);
+    await host.terminal.sees(/session s_\w+/);
+    const ways = [['Enter', '{"action":"accept"}'], ['n', '{"action":"decline"}'], ['Escape', '{"action":"cancel"}']];
+    for (const [n, [key, outcome]] of ways.entries()) {
+      await host.terminal.line('call visit {}');
+      await until('the tool is asked about', async () => /allow\? \[y\/a\/n\]/.test((await host.terminal.shown()).trim().split('\n').at(-1)));
+      await host.terminal.line('y');
+      await until('the address is asked about', async () => /will you open it\? \[Y\/n\/c\]/.test((await host.terminal.shown()).trim().split('\n').at(-1)));
+      if (n === 0) {
+        const screen = (await host.terminal.shown()).replaceAll('\n', '');
+        assert.match(screen, /mail asks: Sign in, please/);
+        assert.match(screen, /https:\/\/a\.example@site\.example\/in\?x=y{300}z/);
+        assert.match(screen, /site: site\.example;/);
+      }
+      if (key === 'n') await host.terminal.line('n');
+      else await host.terminal.key(key);
+      await host.terminal.sees(new RegExp(`returned: visit ${outcome.replace(/[{}]/g, '\\$&')}`));
+    }
+  } finally {
+    await host.close();
+  }
+});
+
 test('the log leaves the terminal while an interface has it, and comes back', async () => {
   const host = await TerminalHost.start(slowModel(0), 'info');
   try {
