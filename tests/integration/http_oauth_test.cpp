@@ -472,6 +472,45 @@ TEST(http_oauth, more_permissions_are_asked_for_on_top_of_those_there_are) {
     EXPECT_NE(p.call(c, "tools/call").message.find("although"), std::string::npos) << "asking again is of no use";
 }
 
+TEST(http_oauth, permissions_that_were_missed_one_by_one_are_asked_for_together) {
+    authorization_server s;
+    directory d;
+    plugin p(d);
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    const auto c = p.open(config_of(s));
+    for (const char* missed : {"mcp:write", "mcp:admin"}) {
+        s.set([&](auto& f) { f.write_scope = missed; });
+        EXPECT_EQ(p.call(c, "tools/call").code, HF_E_AUTH);
+    }
+    s.forget_tokens();  // and another refusal before anybody logs in
+    s.set([](auto& f) { f.refresh_status = 400, f.refresh_error = "invalid_grant"; });
+    EXPECT_EQ(p.call(c).code, HF_E_AUTH);
+    s.set([](auto& f) { f.refresh_status = 200, f.write_scope = "mcp:write mcp:admin"; });
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    for (const char* each : {"mcp:basic", "mcp:write", "mcp:admin"}) EXPECT_NE(s.last_scope().find(each), std::string::npos) << s.last_scope();
+    EXPECT_TRUE(p.call(c, "tools/call").ok());
+    EXPECT_EQ(s.counted().authorized, 2);
+    ASSERT_TRUE(p.log_out(config_of(s)).ok());
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    EXPECT_EQ(s.last_scope(), "mcp:basic") << "a new beginning";
+}
+
+TEST(http_oauth, a_login_that_fails_keeps_what_is_to_be_asked_for) {
+    authorization_server s;
+    directory d;
+    plugin p(d);
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    const auto c = p.open(config_of(s));
+    s.set([&](auto& f) { f.write_scope = "mcp:write", f.denies = true; });
+    EXPECT_EQ(p.call(c, "tools/call").code, HF_E_AUTH);
+    EXPECT_EQ(p.log_in(config_of(s)).code, HF_E_AUTH);
+    s.forget_tokens();
+    s.set([](auto& f) { f.refresh_status = 400, f.refresh_error = "invalid_grant", f.denies = false; });
+    EXPECT_EQ(p.call(c).code, HF_E_AUTH);
+    ASSERT_TRUE(p.log_in(config_of(s)).ok());
+    EXPECT_NE(s.last_scope().find("mcp:write"), std::string::npos) << s.last_scope();
+}
+
 TEST(http_oauth, logging_out_forgets) {
     authorization_server s;
     directory d;

@@ -81,6 +81,8 @@ void account::refused(const std::string& sent, oauth::refused r, then t) {
     if (insufficient) {
         if (granted_ && includes(granted_->scopes, known_->said.scopes))
             return t({HF_E_AUTH, "the server refuses although all it asks for (" + joined(known_->said.scopes) + ") was granted."});
+        unite(missed_, known_->said.scopes);
+        if (missed_.size() > max_scopes) missed_.resize(max_scopes);
         if (!alone()) return t(needs_person("the server wants more permissions (" + joined(known_->said.scopes) + ")"));
     }
     if (!renewable()) {
@@ -152,7 +154,7 @@ sdk::status account::not_renewed(const token_answer& t) const {
 }
 
 flow_inputs account::inputs(std::string redirect_uri) const {
-    return {own_, server_url_, server_headers_, known_, granted_, clients_, std::move(redirect_uri), unguessable(), unguessable()};
+    return {own_, server_url_, server_headers_, known_, granted_, clients_, std::move(redirect_uri), unguessable(), unguessable(), missed_};
 }
 
 void account::login(std::function<void(const std::string&)> shown, then t) {
@@ -220,6 +222,7 @@ void account::run(std::shared_ptr<attempt> a, next_step s) {
     if (const auto* f = std::get_if<step::failed>(&s)) return finish(a, f->why);
     auto& done = std::get<step::done>(s);
     granted_ = done.got;
+    std::erase_if(missed_, [&](const std::string& one) { return includes(granted_->scopes, {one}); });  // some may have come meanwhile
     try {
         keep([&](credentials& c) {
             c.grants[name_] = done.got;
@@ -264,6 +267,7 @@ sdk::status account::logout() {
     }
     granted_.reset();
     known_.reset();
+    missed_.clear();
     unsaved_ = false;
     return {};
 }

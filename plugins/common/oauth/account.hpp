@@ -78,6 +78,7 @@ class account : public std::enable_shared_from_this<account> {
     std::optional<grant> granted_;
     registrations clients_;
     std::optional<oauth::refused> known_;  // what the server said last
+    std::vector<std::string> missed_;      // scopes of insufficient_scope challenges that no login has asked for yet; at most max_scopes
     wall_time renew_after_{};              // the token endpoint gave nothing; until then nothing waits for it in advance
     bool renewing_ = false;
     std::vector<then> waiting_;

@@ -154,6 +154,7 @@ std::vector<std::string> flow::wanted_scopes() const {
     std::vector<std::string> all = in_.own.scopes;
     if (all.empty()) all = !in_.known->said.scopes.empty() ? in_.known->said.scopes : resource_.scopes;
     else if (in_.known->said.error == "insufficient_scope") unite(all, in_.known->said.scopes);
+    unite(all, in_.missed);
     if (in_.before) unite(all, in_.before->scopes);
     const bool lasting = in_.own.kind == settings::grant::authorization_code && includes(server_.scopes, {offline});
     if (!all.empty() && lasting) unite(all, {offline});

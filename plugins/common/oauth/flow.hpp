@@ -34,6 +34,7 @@ struct flow_inputs {
     registrations made;
     std::string redirect_uri;
     std::string state, verifier;     ///< unguessable()
+    std::vector<std::string> missed = {};  ///< scopes that challenges asked for since the last login
 };
 
 namespace step {

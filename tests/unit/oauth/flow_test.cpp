@@ -276,6 +276,8 @@ TEST(oauth_flow, asks_for_the_scopes_the_specification_says) {
               }),
               "write read")
         << "step-up keeps what was granted";
+    EXPECT_EQ(scope([&](world& w) { w.in.known->said.scopes = {"c"}, w.in.missed = {"m", "c"}; }), "c m") << "what another challenge asked for";
+    EXPECT_EQ(scope([&](world& w) { w.in.own.scopes = {"mine"}, w.in.missed = {"m"}; }), "mine m");
     EXPECT_EQ(scope([&](world& w) {
                   w.in.known->said.scopes = {"write"};
                   w.in.before.emplace();
