@@ -68,7 +68,8 @@ class server_actor final : public supervise::actor {
     void connect(std::uint32_t number);
     result<void> prepare_policies();
     result<plugins::bound<hf_transport>> resolve_transport() const;  ///< Errors: unavailable, naming the plugin
-    result<std::shared_ptr<link>> open_link(plugins::bound<hf_transport> transport);  ///< Errors: those of the transport's open()
+    enum class role { whole, calls_only };
+    result<std::shared_ptr<link>> open_link(plugins::bound<hf_transport> transport, role r = role::whole);  ///< Errors: those of the transport's open()
     error not_ready(const link& l) const;
     void attempt_failed(error why);
     void close_connection(const error& why);

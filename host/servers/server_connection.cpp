@@ -56,14 +56,16 @@ result<plugins::bound<hf_transport>> server_actor::resolve_transport() const {
     return transport;
 }
 
-result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transport> transport) {
+result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transport> transport, role r) {
     const auto& o = context_->options;
     mcp::client_options options;
     options.http = spec_->http;
     options.known = record_->known_era;
     options.client_info = o.client_info;
     options.roots = roots();
-    options.watched = record_->watched();
+    // One for calls alone follows no wish and hears of no change, so it may not answer from memory.
+    if (r == role::whole) options.watched = record_->watched();
+    else options.limits.max_cached_reads = 0;
     options.log_level = context_->notices.log_level();
     options.limits.probe_timeout = spec_->probe_timeout;
     options.limits.idle_timeout = spec_->idle_timeout;
@@ -73,8 +75,8 @@ result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transpor
     // Reports may come before open() returns; they queue behind this turn.
     auto self = supervise::ref<server_actor>::share(this);
     auto opened = connection::open(std::move(transport), spec_->connection, spec_->stop_grace,
-                                   [self](std::uint64_t conn, transport_report r) {
-                                       (void)self.tell_always([conn, r = std::move(r)](server_actor& a) mutable { a.on_report(conn, std::move(r)); });
+                                   [self](std::uint64_t conn, transport_report report) {
+                                       (void)self.tell_always([conn, r = std::move(report)](server_actor& a) mutable { a.on_report(conn, std::move(r)); });
                                    });
     if (!opened) return tl::unexpected(opened.error());
     l->wire = std::move(*opened);

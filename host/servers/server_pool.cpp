@@ -40,7 +40,7 @@ void server_actor::perform(supervise::pool_action& action) {
     namespace act = supervise::pool_act;
     if (auto* c = std::get_if<act::create>(&action)) {
         auto transport = resolve_transport();
-        auto opened = transport ? open_link(std::move(*transport)) : result<std::shared_ptr<link>>(tl::unexpected(transport.error()));
+        auto opened = transport ? open_link(std::move(*transport), role::calls_only) : result<std::shared_ptr<link>>(tl::unexpected(transport.error()));
         if (!opened) return feed_pool(supervise::pool_ev::create_failed{c->conn, opened.error()});
         pooled_[c->conn] = std::move(*opened);
     } else if (auto* d = std::get_if<act::destroy>(&action)) {

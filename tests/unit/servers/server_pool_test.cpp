@@ -183,6 +183,26 @@ TEST_F(server_pool_test, a_replaced_transport_carries_the_pool_from_then_on) {
     EXPECT_EQ(w.status_of("a"), "healthy");
 }
 
+TEST_F(server_pool_test, nothing_is_kept_or_watched_on_a_connection_that_hears_of_no_change) {
+    p.capabilities = {{"tools", json::object()}, {"resources", {{"subscribe", true}}}};
+    p.answers["resources/read"] = {{"resultType", "complete"}, {"contents", json::array()}, {"ttlMs", 60'000}, {"cacheScope", "public"}};
+    w.apply(config());
+    ASSERT_TRUE(w.set->watch_resources("a", {"x:1"}));
+    for (int i = 1; i <= 2; ++i) {
+        std::optional<bool> read;
+        server_request r;
+        r.server = "a", r.method = "resources/read", r.params = {{"uri", "x:1"}}, r.session = "s";
+        tool_call_events e;
+        e.done = [&read](result<json> o, bool) { read = o.has_value(); };
+        w.set->request(std::move(r), std::move(e));
+        w.rt.run_until_idle();
+        EXPECT_TRUE(read && *read);
+        EXPECT_EQ(std::count(p.asked.begin(), p.asked.end(), "resources/read"), i) << "the server may have told that it changed";
+    }
+    EXPECT_EQ(p.open_now, 2);
+    EXPECT_EQ(p.wishes.size(), 1u) << "the server's own connection is told";
+}
+
 TEST_F(server_pool_test, a_pool_that_cannot_be_is_refused) {
     EXPECT_FALSE(server_set::check("a", {{"command", "x"}, {"pool", json::object()}}));
     EXPECT_FALSE(server_set::check("a", {{"url", "http://x/"}, {"pool", {{"size", 0}}}}));
