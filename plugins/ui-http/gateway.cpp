@@ -86,8 +86,7 @@ gateway::gateway(sdk::host& host, const settings& s)
 void gateway::listen() {
     web::server_options options;
     options.listener = host_.listeners().open(settings_.listen.host, settings_.listen.port);
-    options.limits.max_connections = settings_.max_connections;
-    options.limits.ping_time = settings_.ping;
+    options.limits = settings_.limits;
     auto made = web::http_server::serve(options, *this);
     if (!made) throw sdk::plugin_error(HF_E_INTERNAL, made.error());
     server_ = std::move(*made);

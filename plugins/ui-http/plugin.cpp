@@ -60,6 +60,13 @@ HOLDFAST_PLUGIN(holdfast::ui_http::ui_http_plugin, R"json({
         "websocket": {"type": "boolean", "default": false, "description": "<path>/ws too: one message to a text message, subprotocol mcp"},
         "sse": {"type": "boolean", "default": false, "description": "<path>/sse and <path>/messages too: HTTP with SSE of 2024-11-05, for old clients"},
         "rate": {"type": "integer", "minimum": 0, "maximum": 1000000, "default": 0, "description": "requests a second of one user, four times as many at once; 0: no limit"}}},
+      "limits": {"type": "object", "additionalProperties": false, "description": "of what comes in, and of clients that do not read", "properties": {
+        "body_bytes": {"type": "integer", "minimum": 1024, "maximum": 16777216, "default": 4194304, "description": "of a request; more: 413"},
+        "websocket_message_bytes": {"type": "integer", "minimum": 1024, "maximum": 16777216, "default": 1048576, "description": "more: closed with 1009"},
+        "header_bytes": {"type": "integer", "minimum": 1024, "maximum": 32768, "default": 16384, "description": "all headers of a request; more: 431"},
+        "header_ms": {"type": "integer", "minimum": 100, "maximum": 600000, "default": 5000, "description": "for the headers to arrive, trickled or not; then the client is cut"},
+        "queue_bytes": {"type": "integer", "minimum": 16384, "maximum": 4194304, "default": 262144, "description": "of events waiting for one WebSocket client; more: it has to subscribe again"},
+        "stuck_ms": {"type": "integer", "minimum": 100, "maximum": 600000, "default": 10000, "description": "a client that takes nothing for so long is cut"}}},
       "threads": {"type": "integer", "minimum": 1, "maximum": 16, "default": 2}
     }
   }

@@ -46,17 +46,32 @@ settings read_settings(std::string_view json_text) {
     s.allowed_hosts = lower_strings(member(*parsed, "allowed_hosts"), "allowed_hosts");
     for (const auto& host : s.allowed_hosts)
         if (!web::parse_authority(host)) wrong("allowed_hosts: expected names such as \"chat.example\", found \"" + host + "\"");
-    const auto number = [&](const char* key, long fallback, long low, long high) {
-        const json& v = member(*parsed, key);
+    const auto integer = [](const json& in, const char* key, const char* name, long fallback, long low, long high) {
+        const json& v = member(in, key);
         if (v.is_null()) return fallback;
-        if (!v.is_number_integer() || v.get<long>() < low || v.get<long>() > high)
-            wrong(std::string(key) + ": expected an integer from " + std::to_string(low) + " to " + std::to_string(high));
+        if (!v.is_number_integer() || v.get<std::int64_t>() < low || v.get<std::int64_t>() > high)
+            wrong(std::string(name) + ": expected an integer from " + std::to_string(low) + " to " + std::to_string(high));
         return v.get<long>();
     };
-    s.max_connections = static_cast<std::size_t>(number("max_connections", 1000, 1, 100'000));
+    const auto number = [&](const char* key, long fallback, long low, long high) { return integer(*parsed, key, key, fallback, low, high); };
+    s.limits.max_connections = static_cast<std::size_t>(number("max_connections", 1000, 1, 100'000));
     s.message_rate = static_cast<int>(number("message_rate", 10, 1, 100'000));
-    s.ping = std::chrono::seconds(number("ping_s", 60, 2, 3600));
+    s.limits.ping_time = std::chrono::seconds(number("ping_s", 60, 2, 3600));
     s.threads = static_cast<int>(number("threads", 2, 1, 16));
+    const json& limits = member(*parsed, "limits");
+    if (!limits.is_null() && !limits.is_object()) wrong("limits: expected an object");
+    const auto bytes = [&](const char* key, const char* name, std::size_t& to, long low, long high) {
+        to = static_cast<std::size_t>(integer(limits, key, name, static_cast<long>(to), low, high));
+    };
+    const auto time = [&](const char* key, const char* name, std::chrono::milliseconds& to, long low, long high) {
+        to = std::chrono::milliseconds(integer(limits, key, name, static_cast<long>(to.count()), low, high));
+    };
+    bytes("body_bytes", "limits.body_bytes", s.limits.body_bytes, 1024, 16 << 20);
+    bytes("websocket_message_bytes", "limits.websocket_message_bytes", s.limits.message_bytes, 1024, 16 << 20);
+    bytes("header_bytes", "limits.header_bytes", s.limits.header_bytes, 1024, 32 << 10);  // half of the server's read buffer
+    time("header_ms", "limits.header_ms", s.limits.header_time, 100, 600'000);
+    bytes("queue_bytes", "limits.queue_bytes", s.limits.queue_bytes, 16 << 10, static_cast<long>(s.limits.reply_queue_bytes / 2));  // answers go beyond it
+    time("stuck_ms", "limits.stuck_ms", s.limits.stuck_time, 100, 600'000);
     const json& mcp = member(*parsed, "mcp");
     if (const json& enabled = member(mcp, "enabled"); enabled.is_boolean()) s.mcp.enabled = enabled.get<bool>();
     for (auto [key, to] : {std::pair{"websocket", &s.mcp.websocket}, std::pair{"sse", &s.mcp.sse}})

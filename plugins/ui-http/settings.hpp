@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net-server/http_server.hpp"
 #include "net-server/http_text.hpp"
 
 namespace holdfast::ui_http {
@@ -22,10 +23,9 @@ struct settings {
     bool token_auth = true;                    ///< false: "none", loopback only
     std::vector<std::string> allowed_origins;  ///< "https://chat.example", exact, lower case
     std::vector<std::string> allowed_hosts;    ///< "chat.example" or "chat.example:8443", lower case
-    std::size_t max_connections = 1000;
+    web::server_limits limits;                 ///< those that are no setting stay as they are
     int threads = 2;
     int message_rate = 10;                     ///< WebSocket messages a second of one user, all tabs together; four times that at once
-    std::chrono::seconds ping{60};             ///< WebSocket clients silent for half of it are pinged, for all of it cut off
 
     mcp_settings mcp;
 

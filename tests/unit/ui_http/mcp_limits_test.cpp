@@ -120,6 +120,50 @@ TEST_F(mcp_http, whoever_does_not_read_is_cut_and_the_call_cancelled) {
     EXPECT_TRUE(host.was_cancelled());
 }
 
+TEST_F(mcp_http, the_size_of_a_body_is_a_setting) {
+    start({{"limits", {{"body_bytes", 2000}}}});
+    EXPECT_EQ(post("\"" + std::string(1998, 'x') + "\"").status, 200);
+    EXPECT_EQ(post("\"" + std::string(1999, 'x') + "\"").status, 413);
+}
+
+TEST_F(mcp_http, the_size_of_headers_is_a_setting) {
+    start({{"limits", {{"header_bytes", 2000}}}});
+    EXPECT_EQ(post(ping, "X-A: " + std::string(1000, 'x') + "\r\n").status, 200);
+    EXPECT_EQ(post(ping, "X-A: " + std::string(2000, 'x') + "\r\n").status, 431);
+}
+
+constexpr std::chrono::seconds not_yet_by_default{4};
+
+TEST_F(mcp_http, the_time_for_headers_is_a_setting) {
+    start({{"limits", {{"header_ms", 100}}}});
+    const auto begin = std::chrono::steady_clock::now();
+    raw_client c(host.port());
+    c.send("GET / HTTP/1.1\r\nHo");
+    EXPECT_TRUE(c.closed_by_peer());
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, not_yet_by_default);
+}
+
+TEST_F(mcp_http, the_time_a_reader_may_be_stuck_is_a_setting) {
+    std::mutex mutex;
+    std::optional<scripted_host::call> kept;
+    answer = [&](auto c) {
+        const std::lock_guard lock(mutex);
+        kept.emplace(std::move(c));
+        kept->chunk(R"({"status":200,"stream":true})");
+    };
+    start({{"limits", {{"stuck_ms", 100}}}});
+    raw_client slow(host.port(), 4096);
+    slow.send(post_text(ping));
+    ASSERT_TRUE(slow.read_response());
+    const auto begin = std::chrono::steady_clock::now();
+    {
+        const std::lock_guard lock(mutex);
+        kept->chunk("\n\"" + std::string(7'500'000, 'x') + "\"");  // more than the kernel takes, and less than may wait
+    }
+    EXPECT_TRUE(host.was_cancelled());
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, not_yet_by_default);
+}
+
 TEST(JsonCheck, takes_what_is_one_value) {
     for (const char* good : {"{}", " [1, -0, 2.5e-3, true,false ,null, \"\"] ", R"({"a":{"a":1},"b":[{"a":1},{"a":2}]})", "\"\\u00e9\\ud83d\\ude00\\n\"", "\"\xF0\x9F\x98\x80\"", "0"})
         EXPECT_EQ(json_problem(good, 8), "") << good;

@@ -43,6 +43,26 @@ TEST(settings, no_authentication_is_refused_beyond_loopback) {
         EXPECT_NE(refusal_of(std::string(R"({"auth":{"mode":"none"},"listen":")") + listen + "\"}").find("loopback"), std::string::npos) << listen;
 }
 
+TEST(settings, limits_of_what_comes_in_are_the_documented_ones_unless_the_configuration_says_otherwise) {
+    const auto s = read_settings("{}").limits;
+    EXPECT_EQ(s.body_bytes, 4u << 20);
+    EXPECT_EQ(s.message_bytes, 1u << 20);
+    EXPECT_EQ(s.header_bytes, 16u << 10);
+    EXPECT_EQ(s.header_time, 5s);
+    EXPECT_EQ(s.queue_bytes, 256u << 10);
+    EXPECT_EQ(s.stuck_time, 10s);
+    const auto own = read_settings(R"({"limits":{"body_bytes":2000,"websocket_message_bytes":3000,"header_bytes":4000,"header_ms":500,"queue_bytes":60000,"stuck_ms":700}})").limits;
+    EXPECT_EQ(own.body_bytes, 2000u);
+    EXPECT_EQ(own.message_bytes, 3000u);
+    EXPECT_EQ(own.header_bytes, 4000u);
+    EXPECT_EQ(own.header_time, 500ms);
+    EXPECT_EQ(own.queue_bytes, 60'000u);
+    EXPECT_EQ(own.stuck_time, 700ms);
+    for (const char* key : {"body_bytes", "websocket_message_bytes", "header_bytes", "header_ms", "queue_bytes", "stuck_ms"})
+        for (const char* bad : {"0", "-1", "1000000000", "99999999999999999999", "\"5\"", "1.5"})
+            EXPECT_NE(refusal_of(std::string(R"({"limits":{")") + key + "\":" + bad + "}}").find(std::string("limits.") + key + ":"), std::string::npos) << key << " " << bad;
+}
+
 TEST(settings, faults_name_the_setting) {
     EXPECT_NE(refusal_of(R"({"listen":"7777"})").find("listen:"), std::string::npos);
     EXPECT_NE(refusal_of(R"({"auth":{"mode":"jwt"}})").find("auth.mode:"), std::string::npos);

@@ -129,6 +129,19 @@ TEST_F(web_socket_api, a_client_that_never_reads_is_told_to_attach_again_and_los
     EXPECT_EQ(frame_json(c)["event"]["seq"], last + 1);
 }
 
+TEST_F(web_socket_api, the_size_of_a_message_is_a_setting) {
+    host.start({{"listen", "127.0.0.1:0"}, {"limits", {{"websocket_message_bytes", 2000}}}});
+    raw_client c(host.port());
+    open(c);
+    const std::string head = R"({"id":1,"method":"echo","params":{"a":")", tail = "\"}}";
+    c.send_text(head + std::string(2000 - head.size() - tail.size(), 'x') + tail);
+    EXPECT_EQ(frame_json(c)["id"], 1);
+    c.send_text(head + std::string(2001 - head.size() - tail.size(), 'x') + tail);
+    const auto f = c.read_frame();
+    ASSERT_TRUE(f);
+    EXPECT_EQ(f->close_code(), 1009);
+}
+
 TEST_F(web_socket_api, more_than_the_rate_is_refused_with_a_delay) {
     host.start();
     raw_client c(host.port());
