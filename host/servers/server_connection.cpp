@@ -296,6 +296,9 @@ void server_actor::perform(link& l, mcp::client_action& action) {
         if (it != calls_.end() && it->second->events.progress) it->second->events.progress(std::move(p->value));
     } else if (auto* i = std::get_if<mcp::out::input>(&action)) {
         on_input(std::move(*i));
+    } else if (auto* w = std::get_if<mcp::out::input_withdrawn>(&action)) {
+        auto it = calls_.find(w->id);
+        if (it != calls_.end() && it->second->events.withdrawn) it->second->events.withdrawn(std::move(w->key));
     } else if (auto* pr = std::get_if<mcp::out::probed>(&action)) {
         on_probed(l, *pr);
     } else if (auto* m = std::get_if<mcp::out::message>(&action)) {

@@ -64,6 +64,7 @@ struct tool_call_events {
     std::function<void(json progress)> progress;  ///< {"progress":x,"total"?:y,"message"?:"…"}
     /// Answer with answer_input(); without this callback the host declines on behalf of the caller.
     std::function<void(input_request)> input;
+    std::function<void(std::string key)> withdrawn;  ///< the server no longer waits for that answer, or the call has ended
     /// A log message of the server that belongs to this call: {"level","logger"?,"data"}. Those of a legacy server may belong
     /// to nobody in particular; they come as notices (server_set::on_server_notice).
     std::function<void(json message)> log;

@@ -162,7 +162,7 @@ class session_actor final : public supervise::actor {
     void sample(const effect::sample& e);
     void watch_sampling(std::uint64_t number);
     void sampled(std::uint64_t number, result<json> r);
-    void stop_samplings(const std::string& call_id);
+    void stop_samplings(const std::string& call_id, const std::string* key = nullptr);  ///< null: all of the call
     void watch_stream();
     void save_partial();
     void stop_everything() noexcept;

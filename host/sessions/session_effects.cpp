@@ -14,6 +14,7 @@ void session_actor::perform(session_effect& e) {
     if (auto* w = std::get_if<effect::await_tool>(&e)) return await_tool(*w);
     if (std::holds_alternative<effect::cancel_model>(e)) return;  // committed() has cancelled what is no longer awaited
     if (auto* s = std::get_if<effect::sample>(&e)) return sample(*s);
+    if (auto* s = std::get_if<effect::cancel_sample>(&e)) return stop_samplings(s->call_id, &s->key);
     if (auto* c = std::get_if<effect::cancel_tool>(&e)) {
         stop_samplings(c->call_id);
         if (const auto it = runs_.find(c->call_id); it != runs_.end()) {
@@ -158,6 +159,9 @@ void session_actor::run_tool(const effect::run_tool& e) {
     on.input = [self = self_ref::share(this), id = e.call_id](servers::input_request q) {
         (void)self.tell_always([id, q = std::move(q)](session_actor& a) mutable { a.submit(input::tool_asks{id, std::move(q)}, {}, true); });
     };
+    on.withdrawn = [self = self_ref::share(this), id = e.call_id](std::string key) {
+        (void)self.tell_always([id, key = std::move(key)](session_actor& a) mutable { a.submit(input::tool_withdraws{id, std::move(key)}, {}, true); });
+    };
     on.done = ended;
     const std::uint64_t call = services_.tools->call({e.server, e.tool, e.arguments, id_, options_.tool_timeout}, std::move(on));
     if (const auto it = runs_.find(e.call_id); it != runs_.end()) it->second.call = call;
@@ -227,9 +231,9 @@ void session_actor::sampled(std::uint64_t number, result<json> r) {
     submit(input::sampled{s.call_id, s.key, s.request, std::move(r), taken}, {}, true);
 }
 
-void session_actor::stop_samplings(const std::string& call_id) {
+void session_actor::stop_samplings(const std::string& call_id, const std::string* key) {
     for (auto it = samplings_.begin(); it != samplings_.end();) {
-        if (it->second.call_id != call_id) {
+        if (it->second.call_id != call_id || (key && it->second.key != *key)) {
             ++it;
             continue;
         }

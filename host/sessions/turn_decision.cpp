@@ -147,6 +147,12 @@ class turn {
         emit("PermissionRequired", std::move(d));
     }
 
+    void on(const input::tool_withdraws& in) {
+        for (const pending_request& p : std::vector(out_.next.pending))
+            if (p.kind != "permission" && p.call_id == in.call_id && p.key == in.key) resolved(p, no_to(p), "the server", {});
+        out_.effects.push_back(effect::cancel_sample{in.call_id, in.key});
+    }
+
     void on(const input::sampled& in) {
         const tool_use* c = out_.next.find_call(in.call_id);
         if (!c || c->status != call_status::running) return;

@@ -27,6 +27,7 @@ struct expire {};                                                               
 struct tool_done { std::string call_id; result<json> outcome; bool sent = true; std::int64_t duration_ms = 0; };
 struct tool_ready { std::string call_id; bool last = false; };  ///< look again; last: it has been waited for long enough
 struct tool_asks { std::string call_id; servers::input_request question; };
+struct tool_withdraws { std::string call_id, key; };  ///< the question: nobody waits for the answer any more
 /// What came of effect::sample: the result of the chat.
 struct sampled { std::string call_id, key; std::shared_ptr<const sampling_request> request; result<json> outcome; std::int64_t duration_ms = 0; };
 struct cancel { std::string by; std::string partial; };
@@ -36,7 +37,7 @@ struct end { std::string reason; };
 }  // namespace input
 
 using session_input = std::variant<input::create, input::user_message, input::model_done, input::model_failed, input::answer, input::expire,
-                                   input::tool_done, input::tool_ready, input::tool_asks, input::sampled, input::cancel, input::restored, input::configure, input::end>;
+                                   input::tool_done, input::tool_ready, input::tool_asks, input::tool_withdraws, input::sampled, input::cancel, input::restored, input::configure, input::end>;
 
 namespace effect {
 struct call_model { std::string message_id; };
@@ -48,10 +49,11 @@ struct cancel_tool { std::string call_id; };
 struct answer_tool { std::string call_id, key; json response; };
 /// Ask the model on behalf of a tool's server, and bring input::sampled. Second owner of the request: whoever asks meanwhile.
 struct sample { std::string call_id, key; std::shared_ptr<const sampling_request> request; };
+struct cancel_sample { std::string call_id, key; };
 }  // namespace effect
 
 using session_effect = std::variant<effect::call_model, effect::cancel_model, effect::run_tool, effect::await_tool, effect::cancel_tool, effect::answer_tool,
-                                    effect::sample>;
+                                    effect::sample, effect::cancel_sample>;
 
 /// What a decision may look at besides the state.
 struct turn_context {

@@ -163,6 +163,29 @@ TEST(server_set, a_question_of_the_server_reaches_the_caller_and_its_answer_the_
     auto alone = w.call("a");
     ASSERT_TRUE(alone->value && *alone->value) << "declined on its behalf";
 }
+TEST(server_set, a_question_that_the_server_takes_back_is_withdrawn) {
+    world w;
+    auto& a = w.transport.servers["a"];
+    a.legacy = true;
+    a.answers_calls = false;
+    w.apply(w.config({"a"}));
+    std::vector<std::string> asked, withdrawn;
+    tool_call c;
+    c.server = "a";
+    c.tool = "t0";
+    tool_call_events e;
+    e.input = [&](input_request i) { asked.push_back(i.key); };
+    e.withdrawn = [&](std::string key) { withdrawn.push_back(std::move(key)); };
+    e.done = [](result<json>, bool) {};
+    w.set->call(std::move(c), std::move(e));
+    w.rt.run_until_idle();
+    w.transport.say(a, {{"id", "q1"}, {"method", "sampling/createMessage"}, {"params", json::object()}});
+    w.rt.run_until_idle();
+    ASSERT_EQ(asked.size(), 1u);
+    w.transport.say(a, {{"method", "notifications/cancelled"}, {"params", {{"requestId", "q1"}}}});
+    w.rt.run_until_idle();
+    EXPECT_EQ(withdrawn, asked);
+}
 TEST(server_set, roots_are_the_configured_ones_for_whoever_has_none_of_their_own) {
     const json roots = json::array({{{"uri", "file:///meadow"}, {"name", "meadow"}}});
     world w;

@@ -479,6 +479,27 @@ TEST_F(sampling_test, a_tool_that_ends_meanwhile_cancels_it) {
     EXPECT_EQ(l.model->chats, 3) << "the session goes on";
 }
 
+TEST_F(sampling_test, a_server_that_no_longer_waits_is_not_asked_about) {
+    l.tools->pending.begin()->second.second.withdrawn("q");
+    l.run();
+    EXPECT_TRUE(l.snapshot("s1")["pending"].empty());
+    EXPECT_TRUE(l.tools->answers.empty()) << "there is nobody to answer";
+    const json late = l.must("session.resolve", {{"session_id", "s1"}, {"request_id", request}, {"decision", "allow_once"}});
+    EXPECT_EQ(late["first"], false);
+    EXPECT_EQ(late["resolved_by"], "the server");
+}
+
+TEST_F(sampling_test, a_server_that_no_longer_waits_stops_the_model) {
+    resolve("allow_once");
+    l.tools->pending.begin()->second.second.withdrawn("other");
+    l.run();
+    EXPECT_TRUE(l.model->cancelled.empty());
+    l.tools->pending.begin()->second.second.withdrawn("q");
+    l.run();
+    EXPECT_EQ(l.model->cancelled, std::vector<std::uint64_t>{2});
+    EXPECT_EQ(l.snapshot("s1")["state"], "running_tool");
+}
+
 TEST_F(sampling_test, a_silent_model_is_given_up) {
     resolve("allow_once");
     l.rt.advance(seconds(100));
