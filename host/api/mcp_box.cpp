@@ -90,6 +90,7 @@ void mcp_box_base::call(act::call a) {
     r.params = std::move(a.request.params);
     r.session = owner.session;
     r.timeout = call_timeout_;
+    r.input_wait = input_wait_;
     r.capabilities = std::move(a.capabilities);
     r.log_level = a.log_level;
     servers::tool_call_events events;

@@ -32,8 +32,8 @@ class mcp_box_base : public std::enable_shared_from_this<mcp_box_base> {
         reply done;
     };
 
-    mcp_box_base(std::weak_ptr<mcp_gateway> gateway, std::shared_ptr<servers::server_set> servers, supervise::runtime& rt, mcp_owner who, milliseconds call_timeout)
-        : owner(std::move(who)), gateway_(std::move(gateway)), servers_(std::move(servers)), rt_(rt), call_timeout_(call_timeout) {}
+    mcp_box_base(std::weak_ptr<mcp_gateway> gateway, std::shared_ptr<servers::server_set> servers, supervise::runtime& rt, mcp_owner who, const mcp::gateway::limits& limits)
+        : owner(std::move(who)), gateway_(std::move(gateway)), servers_(std::move(servers)), rt_(rt), call_timeout_(limits.call_timeout), input_wait_(limits.input_wait) {}
     virtual ~mcp_box_base() = default;
 
     const mcp_owner owner;
@@ -68,7 +68,7 @@ class mcp_box_base : public std::enable_shared_from_this<mcp_box_base> {
     std::weak_ptr<mcp_gateway> gateway_;
     std::shared_ptr<servers::server_set> servers_;
     supervise::runtime& rt_;
-    milliseconds call_timeout_;
+    milliseconds call_timeout_, input_wait_;
     std::mutex mutex_;         // leaf: the two below
     std::deque<event> queue_;
     bool running_ = false;
@@ -83,8 +83,8 @@ template <class Machine>
 class mcp_box final : public mcp_box_base {
   public:
     template <class... Args>
-    explicit mcp_box(std::weak_ptr<mcp_gateway> g, std::shared_ptr<servers::server_set> s, supervise::runtime& rt, mcp_owner who, milliseconds timeout, Args&&... args)
-        : mcp_box_base(std::move(g), std::move(s), rt, std::move(who), timeout), machine(std::forward<Args>(args)...) {}
+    explicit mcp_box(std::weak_ptr<mcp_gateway> g, std::shared_ptr<servers::server_set> s, supervise::runtime& rt, mcp_owner who, const mcp::gateway::limits& limits, Args&&... args)
+        : mcp_box_base(std::move(g), std::move(s), rt, std::move(who), limits), machine(std::forward<Args>(args)...) {}
 
     Machine machine;  // Owner: whoever runs
 

@@ -188,7 +188,7 @@ cancel_fn mcp_gateway::modern_upstream(exchange x, round_trip t, upstream_reques
             return seal->seal({number, n, std::chrono::duration_cast<milliseconds>(expires.time_since_epoch()).count()}, user, digest);
         };
         box = std::make_shared<call_box>(weak_from_this(), options_.servers, *options_.runtime, mcp_owner{number, x.who.user, x.who.rights, std::move(t.asker)},
-                                         x.settings->limits.call_timeout, x.settings->limits, std::move(t.capabilities), std::move(seal));
+                                         x.settings->limits, x.settings->limits, std::move(t.capabilities), std::move(seal));
         if (!admit(*x.settings, x.who.user, [&] { calls_.emplace(number, box); })) return too_many(x);
     }
     const stream_id on = next_++;
@@ -222,7 +222,7 @@ cancel_fn mcp_gateway::subscribe(exchange x) {
     if (auto* e = std::get_if<mcp::rpc_error>(&opened)) return x.answer(200, error_message(x.id, *e));
     const std::uint64_t number = next_++;
     auto box = std::make_shared<listen_box>(weak_from_this(), options_.servers, *options_.runtime, mcp_owner{number, x.who.user, x.who.rights, {}},
-                                            x.settings->limits.call_timeout, std::move(std::get<subscription>(opened)));
+                                            x.settings->limits, std::move(std::get<subscription>(opened)));
     if (!admit(*x.settings, x.who.user, [&] { listens_.emplace(number, box); })) return too_many(x);
     const auto s = x.stream();
     box->run(
@@ -276,7 +276,7 @@ cancel_fn mcp_gateway::initialize(exchange x) {
     if (!r) return x.refuse(400, nullptr, rpc_code::invalid_request, m ? "initialize is a request" : m.error().message);
     const std::string id = random_hex(session_id_bytes);
     auto box = std::make_shared<session_box>(weak_from_this(), options_.servers, *options_.runtime, mcp_owner{next_++, x.who.user, x.who.rights, id},
-                                             x.settings->limits.call_timeout, x.settings->limits, x.stdio, std::move(r->params), options_.runtime->now());
+                                             x.settings->limits, x.settings->limits, x.stdio, std::move(r->params), options_.runtime->now());
     {
         std::lock_guard lock(mutex_);
         auto& mine = sessions_of_[x.who.user];

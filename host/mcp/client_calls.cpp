@@ -75,7 +75,7 @@ void client_machine::impl::send_call(call_state& c, steady_time now, actions& ou
 
 std::optional<steady_time> client_machine::impl::call_deadline(const call_state& c) const {
     if (c.paused_since) {
-        const steady_time end = *c.paused_since + options.limits.max_input_wait;
+        const steady_time end = *c.paused_since + c.request.input_wait;
         return c.retry ? std::min(end, *c.retry) : end;
     }
     steady_time end = c.started + c.request.timeout + c.waited;

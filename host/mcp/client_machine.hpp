@@ -24,7 +24,6 @@ struct client_limits {
     milliseconds probe_timeout{5'000};       ///< silence after server/discover means legacy (stdio)
     milliseconds handshake_timeout{30'000};  ///< initialize, and each page of a list
     milliseconds idle_timeout{0};            ///< of a call without progress; 0: only its maximum
-    milliseconds max_input_wait{600'000};    ///< a call's clock stands still while a person is asked, this long at most
     std::uint32_t max_pages = 200;
     std::size_t max_items = 20'000;          ///< per list
     std::uint32_t max_input_rounds = 16;     ///< of one call
@@ -74,6 +73,7 @@ struct call {
     json capabilities;            ///< of the one who asks, declared to modern servers; null: client_options::capabilities
     std::string log_level;        ///< least severe log message wanted; empty: none. Modern servers are asked for it
     bool fills_defaults = false;  ///< what an accepted form leaves out gets its default (false: answers pass as they are)
+    milliseconds input_wait{600'000};  ///< its clock stands still while a person is asked, this long at most
 };
 struct cancel { call_id id; std::string reason; };
 struct answer { call_id id; std::string key; json response; };  ///< the result, or {"error":{"code","message"}}

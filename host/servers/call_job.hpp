@@ -14,6 +14,7 @@ struct call_job {
     json params;
     std::string session;
     milliseconds timeout{60'000};
+    milliseconds input_wait{600'000};
     json capabilities;      ///< null: the host's own
     std::string log_level;
     bool hosts_own = false; ///< Owner: the actor; it had no capabilities: roots are the server's configured ones

@@ -64,6 +64,7 @@ bool server_actor::send_call(const std::shared_ptr<link>& l, std::shared_ptr<cal
     c.capabilities = std::move(job->capabilities);
     c.log_level = std::move(job->log_level);
     c.fills_defaults = job->fills_defaults;
+    c.input_wait = job->input_wait;
     job->sent = true;  // from here bytes may leave; `done` knows better and says so
     job->conn = l->id;
     calls_.emplace(job->id, std::move(job));

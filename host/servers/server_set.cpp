@@ -226,6 +226,7 @@ std::uint64_t server_set::request(server_request r, tool_call_events events) {
     job->params = std::move(r.params);
     job->session = std::move(r.session);
     job->timeout = r.timeout;
+    job->input_wait = r.input_wait;
     job->capabilities = std::move(r.capabilities);
     job->log_level = std::move(r.log_level);
     job->events = std::move(events);

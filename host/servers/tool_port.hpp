@@ -58,6 +58,7 @@ struct server_request {
     milliseconds timeout{60'000};
     json capabilities;                 ///< ClientCapabilities; null: the host's own
     std::string log_level;             ///< empty: no messages
+    milliseconds input_wait{600'000};  ///< for the answer to what the server asks; `timeout` stands still meanwhile
 };
 
 struct tool_call_events {

@@ -12,7 +12,7 @@ struct silent {};
 
 struct mcp_box_test : testing::Test {
     supervise::manual_runtime rt;
-    std::shared_ptr<mcp_box<silent>> box = std::make_shared<mcp_box<silent>>(std::weak_ptr<mcp_gateway>(), nullptr, rt, mcp_owner{1, "ada", role::admin, {}}, milliseconds(1000));
+    std::shared_ptr<mcp_box<silent>> box = std::make_shared<mcp_box<silent>>(std::weak_ptr<mcp_gateway>(), nullptr, rt, mcp_owner{1, "ada", role::admin, {}}, mcp::gateway::limits{});
     int answered = 0;
     void ask() {
         box->run([](actions&) { ADD_FAILURE() << "the machine has ended"; }, [this] { ++answered; });

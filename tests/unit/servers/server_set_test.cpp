@@ -224,6 +224,25 @@ TEST(server_set, roots_are_the_configured_ones_for_whoever_has_none_of_their_own
     w.rt.run_until_idle();
     EXPECT_EQ(modern.calls.back()["params"]["inputResponses"]["where"]["roots"][0]["uri"], "file:///own");
 }
+TEST(server_set, a_call_waits_for_a_persons_answer_as_long_as_its_caller_allows) {
+    world w;
+    w.transport.servers["a"].ask = "name";
+    w.apply(w.config({"a"}));
+    for (const auto wait : {seconds(10), seconds(5'000)}) {
+        server_request r{"a", "tools/call", {{"name", "t0"}}, "client", milliseconds(60'000), {}, {}, wait};
+        std::optional<result<json>> outcome;
+        tool_call_events e;
+        e.input = [](input_request) {};
+        e.done = [&](result<json> o, bool) { outcome = std::move(o); };
+        w.set->request(std::move(r), std::move(e));
+        w.rt.run_until_idle();
+        w.advance(wait - milliseconds(100));
+        EXPECT_FALSE(outcome) << wait.count();
+        w.advance(milliseconds(200));
+        ASSERT_TRUE(outcome && !*outcome) << wait.count();
+        EXPECT_EQ(outcome->error().code, errc::timeout);
+    }
+}
 TEST(server_set, H3_back_with_no_tools_is_not_healthy) {
     world w;
     w.apply(w.config({"a"}));
