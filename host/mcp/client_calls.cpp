@@ -1,4 +1,6 @@
 // Calls: deadlines, input between rounds (modern) or while they run (legacy), cancellation; and health probes.
+#include <algorithm>
+
 #include "mcp/client_elicitation.hpp"
 #include "mcp/client_impl.hpp"
 
@@ -219,8 +221,7 @@ void client_machine::impl::answer(in::answer a, steady_time now, actions& out) {
             out.push_back(out::send{encode_error(server_id, {-1, string_or(member(a.response, "error"), "message", "refused by the user"), {}}), {}});
         server_requests.erase(id_text(server_id));
         c.inputs.erase(input);
-        if (c.inputs.empty()) resume(c, now, out);
-        return;
+        return question_gone(c, now, out);
     }
     if (refused && input->second.method != "elicitation/create")
         return end_call(a.id, fail(errc::cancelled, "the input the server asked for was refused"), now, out);
@@ -230,6 +231,12 @@ void client_machine::impl::answer(in::answer a, steady_time now, actions& out) {
     if (identity.detected == era::legacy) return urls_answered(c, now, out);
     resume(c, now, out);
     send_call(c, now, out);
+}
+
+/// Of a legacy server. The call goes on, unless it waits for more: its refusal may have asked for visits to URLs beside it.
+void client_machine::impl::question_gone(call_state& c, steady_time now, actions& out) {
+    if (c.inputs.empty()) return resume(c, now, out);
+    if (std::all_of(c.inputs.begin(), c.inputs.end(), [](const auto& i) { return i.second.response.has_value(); })) urls_answered(c, now, out);
 }
 
 void client_machine::impl::resume(call_state& c, steady_time now, actions&) {

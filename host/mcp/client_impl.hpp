@@ -196,6 +196,7 @@ struct client_machine::impl {
     void on_url_complete(const std::string& elicitation, steady_time now, actions& out);
     void try_again(call_state& c, steady_time now, actions& out);
     void answer(in::answer a, steady_time now, actions& out);
+    void question_gone(call_state& c, steady_time now, actions& out);
     void resume(call_state& c, steady_time now, actions& out);
     void end_call(call_id id, result<json> outcome, steady_time now, actions& out, std::optional<rpc_error> answered = {});
     bool retry_with_headers(call_state& c, const rpc_error& e, steady_time now, actions& out);

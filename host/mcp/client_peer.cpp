@@ -124,8 +124,8 @@ void client_machine::impl::on_server_cancel(const json& params, steady_time now,
     auto c = calls.find(call);
     if (c == calls.end()) return;
     c->second.inputs.erase(key);
-    if (c->second.inputs.empty()) resume(c->second, now, out);
     out.push_back(out::input_withdrawn{call, key});
+    question_gone(c->second, now, out);
 }
 
 }  // namespace holdfast::mcp

@@ -64,6 +64,35 @@ TEST(urls, a_question_of_the_server_is_about_another_call_than_the_one_that_wait
     s.says({{"method", "notifications/elicitation/complete"}, {"params", {{"elicitationId", "e1"}}}});
     s.expect("tools/call");
 }
+TEST(urls, a_question_beside_it_that_is_settled_last_does_not_hold_the_call) {
+    for (const bool answered : {true, false}) {
+        script s;
+        s.become_legacy();
+        s.call(1, true);
+        s.expect("tools/call");
+        s.call(2, true);
+        const json second = s.expect("tools/call");
+        s.says({{"id", 7}, {"method", "elicitation/create"}, {"params", {{"message", "which?"}, {"requestedSchema", {{"type", "object"}}}}}});
+        ASSERT_TRUE(s.find<out::input>());
+        EXPECT_EQ(s.find<out::input>()->id, 2u) << "it may well be about the first";
+        const std::string question = s.find<out::input>()->key;
+        s.refuses(second, -32042, {{"elicitations", {url("e1")}}});
+        ASSERT_TRUE(s.find<out::input>());
+        s.on(in::answer{2, s.find<out::input>()->key, {{"action", "accept"}}});
+        EXPECT_TRUE(s.sent.empty());
+        if (answered) {
+            s.on(in::answer{2, question, {{"action", "accept"}, {"content", json::object()}}});
+            ASSERT_EQ(s.sent.size(), 1u);
+            EXPECT_EQ(s.sent.front()["id"], 7);
+            s.sent.clear();
+        } else {
+            s.says({{"method", "notifications/cancelled"}, {"params", {{"requestId", 7}}}});
+            EXPECT_TRUE(s.find<out::input_withdrawn>());
+        }
+        s.says({{"method", "notifications/elicitation/complete"}, {"params", {{"elicitationId", "e1"}}}});
+        EXPECT_EQ(s.expect("tools/call")["params"], second["params"]);
+    }
+}
 TEST(urls, one_that_is_done_before_the_caller_has_answered_does_not_make_it_wait) {
     visiting s;
     s.wants({url("e1")});
