@@ -206,7 +206,7 @@ constexpr const char* schema_text = R"json({
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},
         "call_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 604800, "description": "No call of this server may take longer, whatever its caller allows"},
         "era_probe_timeout_s": {"type": "number", "minimum": 0.01, "maximum": 600, "description": "How long a stdio server may take to answer server/discover before it counts as one of the older protocol"},
-        "idle_timeout_s": {"type": "number", "minimum": 0, "maximum": 86400, "description": "Silence after which a connection counts as lost; 0: never"},
+        "idle_timeout_s": {"type": "number", "minimum": 0, "maximum": 86400, "description": "After so long without a result or progress a call is cancelled; 0: only when its time is over"},
         "max_line_bytes": {"type": "integer", "minimum": 1024, "maximum": 268435456, "description": "Longest message of a stdio or socket server"},
         "request_streams": {"type": "boolean", "description": "Whether every request has a response stream of its own (http: yes)"},
         "roots": {"type": "array", "items": {"type": "object"}, "description": "What roots/list answers: [{\"uri\", \"name\"?}]"},
