@@ -137,15 +137,17 @@ class stdio_gateway {
             std::string line = input_.substr(begin, end - begin);
             if (!line.empty() && line.back() == '\r') line.pop_back();
             if (std::exchange(skipping_, false)) continue;  // the rest of what was too long
-            if (!line.empty()) held_.push_back(std::move(line));
+            if (line.size() > max_line) refuse_long_line();
+            else if (!line.empty()) held_.push_back(std::move(line));
         }
         input_.erase(0, begin);
-        if (input_.size() > max_line) {
-            if (!std::exchange(skipping_, true)) print_error(nullptr, rpc_parse_error, "a message may have at most " + std::to_string(max_line) + " bytes");
+        if (input_.size() > max_line + 1) {  // one more: the carriage return of a line that just fits
+            if (!std::exchange(skipping_, true)) refuse_long_line();
             input_.clear();
         }
         return true;
     }
+    void refuse_long_line() { print_error(nullptr, rpc_parse_error, "a message may have at most " + std::to_string(max_line) + " bytes"); }
 
     /// What needs the catalogue waits until every server has had its first chance; greetings do not.
     static bool greets(const std::string& line) {

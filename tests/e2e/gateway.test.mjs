@@ -3,7 +3,9 @@ import { describe, test } from 'node:test';
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { alive, configuration, until, withHost } from './host.mjs';
+import { spawn } from 'node:child_process';
+import readline from 'node:readline';
+import { alive, configuration, program, until, withHost, within } from './host.mjs';
 
 const modern = '2026-07-28';
 const meta = (capabilities = {}) => ({ 'io.modelcontextprotocol/protocolVersion': modern, 'io.modelcontextprotocol/clientCapabilities': capabilities, 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' } });
@@ -194,3 +196,31 @@ describe('gateway', () => {
       assert.equal((await open(host)).headers['mcp-session-id'].length, 48);
     }, { limits: { sessions: 1 } }));
 });
+
+test('holdfast mcp takes messages of 4 MiB that nest 60 deep, refuses others by name and goes on', () =>
+  withHost(configuration({}), async (host) => {
+    const child = spawn(program, ['--config', host.file, 'mcp'], { cwd: host.dir, env: { ...process.env, ...host.env }, stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const answerTo = async (line) => {
+      child.stdin.write(line + '\n');
+      return JSON.parse((await within(lines.next(), 20_000, 'an answer')).value);
+    };
+    try {
+      const ping = (id, pad) => `{"jsonrpc":"2.0","id":${id},"method":"server/discover","params":{"pad":${pad},"_meta":${JSON.stringify(meta())}}}`;
+      const sized = (id, bytes) => ping(id, `"${'x'.repeat(bytes - ping(id, '""').length)}"`);
+      const deep = (id, levels) => ping(id, '['.repeat(levels - 2) + ']'.repeat(levels - 2));
+      const most = 4 * 1024 * 1024;
+      assert.equal((await answerTo(sized(1, most))).id, 1);
+      for (const bytes of [most + 1, most + 70_000, 3 * most]) {
+        const { id, error } = await answerTo(sized(2, bytes));
+        assert.deepEqual([id, error.code], [null, -32700], `${bytes} bytes`);
+        assert.match(error.message, /4194304/);
+      }
+      assert.equal((await answerTo(deep(3, 60))).id, 3);
+      for (const levels of [61, 100_000]) assert.equal((await answerTo(deep(4, levels))).error.code, -32700, `${levels} levels`);
+      assert.ok((await answerTo(ping(5, '1'))).result, 'it goes on');
+    } finally {
+      child.stdin.end();
+      await within(new Promise((done) => (child.exitCode === null ? child.on('exit', done) : done())), 20_000, 'its end');
+    }
+  }));
