@@ -8,6 +8,7 @@ namespace holdfast::test {
 
 class ui_http : public ::testing::Test {
   protected:
+    ~ui_http() override { EXPECT_EQ(host.repeated_keys(), 0); }
     void SetUp() override {
         host.on("host.info", [](auto c) { c.done({{"name", "holdfast"}}); });
         host.on("host.health", [](auto c) { c.done({{"status", "ok"}}); });

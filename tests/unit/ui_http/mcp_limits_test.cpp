@@ -78,6 +78,32 @@ TEST_F(mcp_http, text_that_is_not_one_message_is_never_handed_on_as_one) {
     }
 }
 
+TEST_F(mcp_http, keys_that_are_there_twice_are_refused_at_any_depth_and_in_any_spelling) {
+    answer = [](auto c) {
+        c.chunk(R"({"status":400,"stream":false})");
+        c.chunk("\n{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32700,\"message\":\"parse error\"}}");
+        c.done(json::object());
+    };
+    start();
+    for (const char* body : {R"({"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"})", R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}})",
+                             R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"arguments":[{"x":{"path":"/a","p\u0061th":"/b"}}]}})"}) {
+        EXPECT_EQ(post(body).status, 400) << body;
+        EXPECT_FALSE(params_of_last().contains("message")) << body;
+        EXPECT_NE(params_of_last().value("parse_error", "").find("twice"), std::string::npos) << params_of_last();
+    }
+}
+
+TEST_F(mcp_http, a_key_in_another_case_is_another_key) {
+    start();
+    EXPECT_EQ(post(R"({"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call","ID":2,"params":{"a":1,"A":2}})").status, 200);
+    const json m = params_of_last()["message"];
+    EXPECT_EQ(m["method"], "ping");
+    EXPECT_EQ(m["id"], 1);
+    EXPECT_EQ(m["params"], (json{{"a", 1}, {"A", 2}}));
+    post(R"({"jsonrpc":"2.0","id":3,"METHOD":"tools/call"})");
+    EXPECT_FALSE(params_of_last()["message"].contains("method")) << "nobody reads one for the other";
+}
+
 TEST_F(mcp_http, headers_sent_twice_or_too_long_are_refused) {
     start();
     for (const char* name : {"Mcp-Session-Id", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Param-A", "Last-Event-ID"}) {

@@ -4,9 +4,12 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <stdexcept>
 #include <thread>
 
@@ -127,6 +130,8 @@ class scripted_host {
         const std::lock_guard lock(calls_mutex_);
         return calls_[method];
     }
+    /// Keys that were there twice in one object, in all that the plugin asked: parsers disagree about them.
+    int repeated_keys() const { return repeated_keys_; }
     /// Until `method` was called `n` times, or something was cancelled so often.
     bool was_called(const std::string& method, std::size_t n = 1) {
         std::unique_lock lock(calls_mutex_);
@@ -165,7 +170,12 @@ class scripted_host {
 
     static std::int32_t on_submit(void* ctx, const hf_call* c, hf_error*) {
         scripted_host& host = at(ctx);
-        const json request = json::parse(sdk::view(c->request));
+        std::map<int, std::set<std::string>> keys;  // of the objects that are open, by depth
+        const json request = json::parse(sdk::view(c->request), [&](int depth, json::parse_event_t what, json& value) {
+            if (what == json::parse_event_t::object_start) keys[depth + 1].clear();
+            if (what == json::parse_event_t::key && !keys[depth].insert(value.get<std::string>()).second) ++host.repeated_keys_;
+            return true;
+        });
         call out;
         out.method = sdk::view(c->method);
         out.params = request.value("params", json::object());
@@ -294,6 +304,7 @@ class scripted_host {
     const hf_instance* instance_ = nullptr;
     const hf_ui* ui_ = nullptr;
     std::map<std::string, script> scripts_;
+    std::atomic<int> repeated_keys_{0};
     std::mutex calls_mutex_;
     std::condition_variable calls_changed_;
     int cancelled_ = 0;

@@ -45,6 +45,17 @@ TEST_F(web_socket_api, nonsense_is_answered_and_the_connection_stays) {
     EXPECT_EQ(frame_json(c)["id"], 2);
 }
 
+TEST_F(web_socket_api, what_is_handed_on_is_written_anew_and_each_key_once) {
+    host.start();
+    raw_client c(host.port());
+    open(c);
+    c.send_text(R"({"id":1,"method":"host.info","method":"echo","Method":"host.health","params":{"a":1,"A":3,"\u0061":2}})");
+    const json answer = frame_json(c);
+    EXPECT_EQ(answer["id"], 1);
+    EXPECT_EQ(answer["result"]["params"], (json{{"a", 2}, {"A", 3}})) << answer;
+    EXPECT_TRUE(host.calls("host.info").empty() && host.calls("host.health").empty());
+}
+
 TEST_F(web_socket_api, subscriptions_replay_and_follow_in_order) {
     host.start();
     for (int i = 1; i <= 3; ++i) host.publish("session:s", {{"type", "MessageAdded"}, {"n", i}});
