@@ -24,6 +24,7 @@ namespace {
 constexpr std::size_t read_chunk = 64 << 10;
 constexpr int reads_per_turn = 8;
 constexpr std::size_t max_stderr_line = 8 << 10;
+constexpr milliseconds usage_age{500};  // of a table that answers how much is used: all who ask at once share it
 
 void close_fd(int& fd) {
     if (fd >= 0) ::close(std::exchange(fd, -1));
@@ -66,7 +67,7 @@ void process_actor::on_start() {
     }
     pidfd_watch_ = std::move(*w);
     window_began_ = rt().clock().now();
-    if (options_.memory_limit_bytes || options_.cpu_limit_percent) sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
+    sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
 }
 
 void process_actor::watch(stream& s) {
@@ -214,7 +215,7 @@ void process_actor::begin_stop() {
 
 void process_actor::ask_to_end(const table& now) {
     if (leader_gone_) return;
-    known_ = descendants_of(now, pid_);
+    remember(now);
     close_stdin();
     ladder_ = tell_after(options_.stop.after_stdin, [this] { step(SIGTERM); });
 }
@@ -248,15 +249,22 @@ void process_actor::kill() {
 /// The group, everything else in its session, and descendants that left both.
 void process_actor::kill_tree() {
     killed_ = true;
-    auto table = read_process_table();
-    auto family = descendants_of(table, pid_);
+    const process_table now(read_process_table());
     std::lock_guard lock(life_mutex_);
     if (reaped_) return;
     ::kill(-pid_, SIGKILL);
-    for (const auto& row : table)
-        if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
-    for (const auto& row : family) kill_if_same(row);
-    for (const auto& row : known_) kill_if_same(row);
+    kill_others_locked(now);
+}
+
+void process_actor::kill_others_locked(const table& now) {
+    for (const auto& row : now.tree_of(pid_, known_))
+        if (row.pid != pid_) kill_if_same(row);
+}
+
+/// A descendant that has a session of its own is found by its parent; when that has ended, by having been seen before.
+void process_actor::remember(const table& now) {
+    std::lock_guard lock(life_mutex_);
+    known_ = now.tree_of(pid_, known_);
 }
 
 // ---- end
@@ -325,10 +333,7 @@ void process_actor::finish(bool drained) {
 /// The stragglers, while the pid is still ours, and with it the number of the session.
 void process_actor::end_session(const table& now) {
     std::lock_guard lock(life_mutex_);
-    if (reaped_) return;
-    for (const auto& row : now)
-        if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
-    for (const auto& row : known_) kill_if_same(row);
+    if (!reaped_) kill_others_locked(now);
 }
 
 /// After the news is out.
@@ -387,11 +392,9 @@ void process_actor::end_now() {
     std::lock_guard lock(life_mutex_);
     if (reaped_) return;
     intentional_ = killed_ = true;
-    const auto table = read_process_table();
+    const process_table now(read_process_table());
     ::kill(-pid_, SIGKILL);
-    for (const auto& row : table)
-        if (row.session == pid_ && row.pid != pid_) kill_if_same(row);
-    for (const auto& row : descendants_of(table, pid_)) kill_if_same(row);
+    kill_others_locked(now);
     siginfo_t info{};
     waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_), &info, WEXITED);  // SIGKILL has been sent: this is short
     reaped_ = true;
@@ -404,10 +407,11 @@ void process_actor::sample() { with_table(&process_actor::look, options_.sample_
 
 void process_actor::look(const table& all) {
     if (leader_gone_) return;
-    const auto now = usage(all);
+    remember(all);
+    const auto now = consumption(all);
     if (options_.memory_limit_bytes && now.rss_bytes > options_.memory_limit_bytes) {
         over_memory_ = true;
-        if (callbacks_.on_memory_limit) guarded([&] { callbacks_.on_memory_limit(now); });
+        if (callbacks_.on_memory_limit) guarded([&] { callbacks_.on_memory_limit(usage(all)); });
         kill_tree();
         return;
     }
@@ -421,15 +425,26 @@ void process_actor::look(const table& all) {
     sampler_ = tell_after(options_.sample_interval, [this] { sample(); });
 }
 
-process_usage process_actor::usage(const std::vector<process_row>& table) const {
+process_usage process_actor::consumption(const table& now) const {
     process_usage u;
     u.pid = pid_;
-    for (const auto& row : table)
-        if (row.session == pid_) {
-            u.rss_bytes += row.rss_bytes;
-            u.cpu_ms += row.cpu_ms;
-            ++u.processes;
-        }
+    std::lock_guard lock(life_mutex_);
+    if (reaped_) return u;
+    for (const auto& row : now.tree_of(pid_, known_)) {
+        u.rss_bytes += row.rss_bytes;
+        u.cpu_ms += row.cpu_ms;
+        ++u.processes;
+    }
+    return u;
+}
+
+process_usage process_actor::usage() const {
+    const auto now = census_->latest(usage_age);
+    return usage(now->find(pid_) || !running() ? *now : *census_->latest());  // it may be younger than that reading
+}
+
+process_usage process_actor::usage(const process_table& now) const {
+    auto u = consumption(now);
     const std::string dir = "/proc/" + std::to_string(pid_) + "/fd";
     if (DIR* d = ::opendir(dir.c_str())) {
         while (const dirent* e = ::readdir(d)) {

@@ -36,10 +36,11 @@ struct process_options {
     std::size_t max_line = default_max_line;   ///< a longer line is dropped whole and reported by on_oversize
     std::size_t stdin_high_water = default_stdin_high_water;
     std::size_t stderr_ring = default_stderr_ring;  ///< the newest bytes kept for stderr_tail()
-    std::uint64_t memory_limit_bytes = 0;      ///< resident, of the whole session; 0: none
-    std::uint32_t cpu_limit_percent = 0;       ///< of one core, of the whole session, on average over cpu_window; 0: none
+    std::uint64_t memory_limit_bytes = 0;      ///< resident, of the whole tree; 0: none
+    std::uint32_t cpu_limit_percent = 0;       ///< of one core, of the whole tree, on average over cpu_window; 0: none
     milliseconds cpu_window{10'000};
-    milliseconds sample_interval{1000};        ///< for both limits
+    milliseconds sample_interval{1000};        ///< for both limits, and to know who leaves the session: one that starts and loses
+                                               ///< its parent between two samples is none of the tree
     milliseconds drain_timeout{200};           ///< after its exit, for a grandchild that holds the pipe
     std::uint64_t nofile_limit = 4096;
     stop_ladder stop;
@@ -58,7 +59,7 @@ struct process_exit {
 
 struct process_usage {
     std::int64_t pid = 0;
-    std::uint64_t rss_bytes = 0;   ///< of all processes in its session
+    std::uint64_t rss_bytes = 0;   ///< of its tree: its session, and descendants that have left it
     std::uint64_t cpu_ms = 0;
     std::uint32_t processes = 0;
     std::uint32_t descriptors = 0; ///< of the leader
@@ -90,7 +91,7 @@ class process {
     virtual void stop() = 0;
     virtual void kill() = 0;                    ///< SIGKILL to the whole tree now
     virtual std::string stderr_tail() const = 0;
-    virtual process_usage usage() const = 0;    ///< reads /proc: not for hot paths
+    virtual process_usage usage() const = 0;    ///< reads /proc, one table for all who ask within half a second: not for hot paths
 };
 
 /// Owns the spawner thread. One for the whole host. What still runs when it is destroyed is killed and reaped there, without on_exit.
@@ -110,6 +111,7 @@ class process_spawner {
     std::size_t running() const;
     /// Usage of every running process, by one walk over /proc. [any thread, blocks for about a millisecond]
     std::vector<process_usage> usage() const;
+    std::uint64_t readings() const;  ///< walks over /proc so far, shared by all processes
 
   private:
     struct impl;

@@ -40,7 +40,7 @@ class process_facade final : public process {
     void stop() override { p_->stop(); }
     void kill() override { p_->kill(); }
     std::string stderr_tail() const override { return p_->stderr_tail(); }
-    process_usage usage() const override { return p_->usage(detail::read_process_table()); }
+    process_usage usage() const override { return p_->usage(); }
 
   private:
     ref<detail::process_actor> p_;
@@ -214,15 +214,17 @@ std::size_t process_spawner::running() const {
     return impl_->known.size();
 }
 
+std::uint64_t process_spawner::readings() const { return impl_->census->readings(); }
+
 std::vector<process_usage> process_spawner::usage() const {
     std::vector<ref<detail::process_actor>> all;
     {
         std::lock_guard lock(impl_->mutex);
         for (auto* p : impl_->known) all.push_back(ref<detail::process_actor>::share(p));
     }
-    const auto table = detail::read_process_table();
+    const auto now = impl_->census->latest();
     std::vector<process_usage> out;
-    for (auto& p : all) out.push_back(p->usage(table));
+    for (auto& p : all) out.push_back(p->usage(*now));
     return out;
 }
 

@@ -5,11 +5,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <numeric>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace holdfast::supervise::detail {
 
@@ -70,6 +73,57 @@ std::vector<process_row> descendants_of(const std::vector<process_row>& table, p
     return out;
 }
 
+process_table::process_table(std::vector<process_row> rows) : rows_(std::move(rows)) {
+    std::sort(rows_.begin(), rows_.end(), [](const auto& a, const auto& b) { return a.pid < b.pid; });
+    by_parent_.resize(rows_.size());
+    std::iota(by_parent_.begin(), by_parent_.end(), 0u);
+    by_session_ = by_parent_;
+    std::sort(by_parent_.begin(), by_parent_.end(), [&](auto a, auto b) { return rows_[a].ppid < rows_[b].ppid; });
+    std::sort(by_session_.begin(), by_session_.end(), [&](auto a, auto b) { return rows_[a].session < rows_[b].session; });
+}
+
+const process_row* process_table::find(pid_t pid) const {
+    const auto it = std::lower_bound(rows_.begin(), rows_.end(), pid, [](const auto& row, pid_t p) { return row.pid < p; });
+    return it != rows_.end() && it->pid == pid ? &*it : nullptr;
+}
+
+std::vector<process_row> process_table::tree_of(pid_t pid, const std::vector<process_row>& known) const {
+    std::vector<process_row> out;
+    std::unordered_set<pid_t> in;
+    const auto add = [&](const process_row& row) {
+        if (in.insert(row.pid).second) out.push_back(row);
+    };
+    const auto add_all = [&](const std::vector<std::uint32_t>& order, pid_t process_row::*key, pid_t value) {
+        auto it = std::lower_bound(order.begin(), order.end(), value, [&](auto at, pid_t v) { return rows_[at].*key < v; });
+        for (; it != order.end() && rows_[*it].*key == value; ++it) add(rows_[*it]);
+    };
+    if (const auto* leader = find(pid)) add(*leader);
+    add_all(by_session_, &process_row::session, pid);
+    for (const auto& row : known)
+        if (const auto* now = find(row.pid); now && now->start_ticks == row.start_ticks) add(*now);
+    for (std::size_t i = 0; i < out.size(); ++i) add_all(by_parent_, &process_row::ppid, out[i].pid);
+    return out;
+}
+
+std::uint64_t census::readings() const {
+    std::lock_guard lock(mutex_);
+    return readings_;
+}
+
+census::table census::latest(nanoseconds age) {
+    const auto begun = rt_.now();
+    {
+        std::lock_guard lock(mutex_);
+        if (last_ && age > nanoseconds(0) && begun - begun_ <= age) return last_;
+        ++readings_;
+    }
+    bool whole = false;
+    auto now = std::make_shared<const process_table>(read_process_table(&whole));
+    std::lock_guard lock(mutex_);
+    if (whole && begun >= begun_) last_ = now, begun_ = begun;
+    return now;
+}
+
 void census::ask(unique_function<void(const table&)> then, nanoseconds age) {
     table recent;
     bool first = false;
@@ -97,14 +151,15 @@ void census::read() {
         all.swap(waiting_);
     }
     const auto begun = rt_.now();
-    const auto now = std::make_shared<std::vector<process_row>>();
+    const auto now = std::make_shared<process_table>();
     bool whole = false, more = false;
     try {
-        *now = read_process_table(&whole);
+        *now = process_table(read_process_table(&whole));
     } catch (const std::bad_alloc&) {
     }
     {
         std::lock_guard lock(mutex_);
+        ++readings_;
         if (!whole && ++attempts_ < max_attempts) {
             all.insert(all.end(), std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
             waiting_ = std::move(all);

@@ -372,6 +372,23 @@ TEST_F(O4, what_a_crashed_leader_leaves_in_its_session_is_ended) {  // typescrip
     EXPECT_TRUE(gone(std::stoi(s.get().lines[0])));
 }
 
+TEST_F(O4, a_crashed_leader_takes_those_with_it_that_left_the_session) {  // as the browsers of Puppeteer and Playwright do
+    auto o = sh("setsid sleep 1000 & echo $!; cat");
+    o.sample_interval = milliseconds(2);
+    auto p = start(std::move(o));
+    ASSERT_TRUE(s.wait([](seen& v) { return !v.lines.empty(); }));
+    const pid_t left = std::stoi(s.get().lines[0]);
+    const auto end = std::chrono::steady_clock::now() + seconds(20);
+    while (::getsid(left) != left && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    const auto before = spawner.readings();  // the second after this began after this, and has been looked at when the third is made
+    while (spawner.readings() < before + 3 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    ::kill(static_cast<pid_t>(p->pid()), SIGKILL);
+    EXPECT_EQ(ended().reason.kind, exit_kind::signal);
+    const bool is_gone = gone(left);
+    EXPECT_TRUE(is_gone);
+    if (!is_gone) ::kill(left, SIGKILL);
+}
+
 TEST_F(O5, processes_survive_the_thread_that_asked_for_them_and_end_with_the_spawner) {
     std::int64_t pid = 0;
     {
@@ -400,6 +417,15 @@ TEST_F(O6, over_the_memory_limit_the_reason_comes_before_the_exit) {
     EXPECT_EQ(e.reason.kind, exit_kind::memory_limit);
     EXPECT_EQ(s.get().memory_alerts, 1);
     EXPECT_TRUE(s.get().alert_before_exit);
+}
+
+TEST_F(O6, what_left_the_session_counts_against_the_memory_limit_and_ends_with_it) {
+    auto o = sh("setsid bash -c 'x=$(head -c 60000000 /dev/zero | tr \"\\0\" x); exec sleep 1000 <<< \"$x\"' & echo $!; read y");
+    o.memory_limit_bytes = 30u << 20;
+    o.sample_interval = milliseconds(20);
+    start(std::move(o));
+    EXPECT_EQ(ended().reason.kind, exit_kind::memory_limit);
+    EXPECT_TRUE(gone(std::stoi(s.get().lines.at(0))));
 }
 
 TEST_F(O6, over_the_cpu_limit_for_a_while_it_is_ended_and_the_reason_says_so) {
@@ -433,6 +459,21 @@ TEST_F(O6, usage_is_readable) {
     EXPECT_EQ(spawner.usage().size(), 1u);
     p->stop();
     ended();
+}
+
+TEST_F(O6, usage_of_many_is_read_once) {
+    std::vector<std::shared_ptr<process>> all;
+    for (int i = 0; i < 20; ++i) {
+        auto o = sh("cat");
+        o.sample_interval = seconds(3600);
+        all.push_back(start(std::move(o)));
+    }
+    const auto before = spawner.readings();
+    for (const auto& p : all) EXPECT_GE(p->usage().processes, 1u);
+    EXPECT_LE(spawner.readings() - before, 2u) << "one, and one more if it took long";
+    for (const auto& p : all) p->kill();
+    const auto end = std::chrono::steady_clock::now() + seconds(20);
+    while (spawner.running() > 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
 }
 
 TEST_F(O7, an_intentional_stop_is_no_failure_and_a_supervisor_does_not_respawn) {
@@ -519,7 +560,7 @@ struct census_test : testing::Test {
         rt.run_until_idle();
     }
     bool has_us() const {
-        return got && std::any_of(got->begin(), got->end(), [](const auto& row) { return row.pid == ::getpid(); });
+        return got && std::any_of(got->rows().begin(), got->rows().end(), [](const auto& row) { return row.pid == ::getpid(); });
     }
 };
 
@@ -540,7 +581,7 @@ TEST_F(census_test, ends_the_wait_when_there_are_no_descriptors_for_long_and_goe
         ask();
         rt.advance(detail::census::attempt_period * detail::census::max_attempts);
         ASSERT_TRUE(got);
-        EXPECT_TRUE(got->empty());
+        EXPECT_TRUE(got->rows().empty());
     }
     ask();
     EXPECT_TRUE(has_us());

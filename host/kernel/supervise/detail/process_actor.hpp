@@ -22,7 +22,8 @@ class process_actor final : public actor {
     void stop();
     void kill();
     std::string stderr_tail() const;
-    process_usage usage(const std::vector<process_row>& table) const;
+    process_usage usage() const;
+    process_usage usage(const process_table& now) const;
     /// The spawner ends: kills the tree and reaps, without the runtime. [not in a turn]
     void end_now();
 
@@ -48,15 +49,18 @@ class process_actor final : public actor {
     void finish_if_drained();
     void finish(bool drained);
     void begin_stop();
-    using table = std::vector<process_row>;
+    using table = process_table;
     void with_table(void (process_actor::*then)(const table&), nanoseconds age = {});  ///< in a turn of its own, soon
     void ask_to_end(const table& now);
+    void remember(const table& now);
     void end_session(const table& now);
+    void kill_others_locked(const table& now);
     void end(const table& now);
     void step(int signal);
     void kill_tree();
     void sample();
     void look(const table& all);
+    process_usage consumption(const table& now) const;
     process_exit describe_exit(bool drained) const;
     template <class F>
     void guarded(F&& f) noexcept;
@@ -73,7 +77,6 @@ class process_actor final : public actor {
     fd_watch pidfd_watch_;
     stream out_, err_;
     timer_handle ladder_, drain_, sampler_;
-    std::vector<process_row> known_;  // descendants seen when the stop began: they may leave the group
     int status_kind_ = 0, status_ = 0;
     exit_reason reason_;
     bool leader_gone_ = false, over_memory_ = false, over_cpu_ = false, stop_begun_ = false;
@@ -82,7 +85,8 @@ class process_actor final : public actor {
     steady_time window_began_{};
 
     std::atomic<bool> intentional_{false}, killed_{false}, told_exit_{false};
-    mutable std::mutex life_mutex_;   // guards reaped_ and signals to the group: the pid is ours until it is reaped
+    mutable std::mutex life_mutex_;   // guards known_, reaped_ and signals to the group: the pid is ours until it is reaped
+    std::vector<process_row> known_;  // its tree as last seen: they may leave the session, and lose their parent
     bool reaped_ = false;
 
     mutable std::mutex write_mutex_;  // leaf
