@@ -60,7 +60,8 @@ std::string transport_plugin(const std::string& name) {
 
 }  // namespace
 
-tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files, const json& accepted) {
+tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files, const json& accepted,
+                                                                                    const server_files& before) {
     const std::string shown = path.empty() ? "(embedded defaults)" : path;
     const std::string base_dir = std::filesystem::absolute(path.empty() ? "x" : path).parent_path().string();
     // Twice: where plugins are searched is in the file, what they accept is in the plugins.
@@ -82,7 +83,7 @@ tl::expected<loaded_configuration, std::vector<config::problem>> load_configurat
     auto dir = data_directory(out.document.resolved["host"]["data_dir"], base_dir);
     if (!dir) return tl::unexpected<std::vector<config::problem>>({config::problem{shown, {}, "/host/data_dir", dir.error().message}});
     out.data_dir = std::move(*dir);
-    out.files = add_server_files(out.document);
+    out.files = add_server_files(out.document, before);
     return out;
 }
 
@@ -374,7 +375,7 @@ void application::configure_llm() {
 
 json application::reload() {
     if (stopping_) return {{"changed", json::array()}, {"errors", json::array()}};
-    auto loaded = load_configuration(options_.config_path, plugin_files::judged, loaded_.document.resolved["plugins"]);
+    auto loaded = load_configuration(options_.config_path, plugin_files::judged, loaded_.document.resolved["plugins"], loaded_.files);
     if (loaded) {
         std::lock_guard lock(document_mutex_);
         last_problems_.clear();

@@ -40,9 +40,10 @@ struct loaded_configuration {
 /// plugin_files::judged also verifies the file of every plugin that would be started, as the loader will. A host that starts leaves
 /// that to the loader: one plugin that is refused does not keep the rest from serving.
 enum class plugin_files { taken, judged };
-/// Entries of "plugins" that stand in `accepted` just so are not judged again. Errors: the problems of the file.
+/// Entries of "plugins" that stand in `accepted` just so are not judged again. `before`: the files of servers as read last. Errors: the
+/// problems of the file.
 tl::expected<loaded_configuration, std::vector<config::problem>> load_configuration(const std::string& path, plugin_files files = plugin_files::taken,
-                                                                                    const json& accepted = {});
+                                                                                    const json& accepted = {}, const server_files& before = {});
 
 class application {
   public:

@@ -168,6 +168,7 @@ struct importer {
         } catch (const std::exception& e) {
             wrong(at, std::string("it cannot be read: ") + e.what());
         }
+        if (!good) out.left_out.push_back(name);
     }
 
     void read_entry(const std::string& name, const json& given) {
@@ -250,6 +251,7 @@ json import_result::to_json() const {
 
 import_result import_servers(std::string_view text, const import_place& place) {
     import_result out;
+    out.whole = false;
     const auto whole = [&](config::place at, std::string message) { out.problems.push_back({place.file, at, "", std::move(message)}); };
     if (text.size() > max_import_bytes) {
         whole({}, "it is larger than " + std::to_string(max_import_bytes) + " bytes");
@@ -269,6 +271,7 @@ import_result import_servers(std::string_view text, const import_place& place) {
     const json nothing;
     if (!from && (root.contains("command") || root.contains("url"))) {
         out.format = "one server";
+        out.whole = true;
         importer one{place, out, *located, nothing, workspace_of(place.file), "", true};
         one.read(fitting_name(std::filesystem::path(place.file).stem().string()), root);
         return out;
@@ -282,6 +285,7 @@ import_result import_servers(std::string_view text, const import_place& place) {
         out.problems.push_back({place.file, located->value_at(from->pointer), from->pointer, "expected an object: a server's name → its settings"});
         return out;
     }
+    out.whole = true;
     importer reader{place, out, *located, *from->inputs, workspace_of(place.file), "", true};
     std::set<std::string> taken;
     for (const auto& [name, entry] : from->servers->items()) {
@@ -300,16 +304,20 @@ void resolve_imported(import_result& imported, const import_place& place) {
     for (auto& s : imported.servers) try {
         std::set<std::string> secrets;
         auto wrong = config::resolve_references(s.entry, workspace_of(place.file).string(), place.sources, secrets);
+        if (!wrong.empty()) imported.left_out.push_back(s.name);
         for (auto& v : wrong) {
             if (v.message.find("HOLDFAST_INPUT_") != std::string::npos) v.message += " (VS Code would ask for it)";
             imported.problems.push_back({place.file, s.at, "/" + config::pointer_token(s.name) + v.pointer, std::move(v.message)});
         }
         if (!wrong.empty()) continue;
-        if (auto ok = server_set::check(s.name, s.entry); !ok)
+        if (auto ok = server_set::check(s.name, s.entry); !ok) {
+            imported.left_out.push_back(s.name);
             imported.problems.push_back({place.file, s.at, "/" + config::pointer_token(s.name), ok.error().message});
-        else
+        } else {
             good.push_back(std::move(s));
+        }
     } catch (const std::exception& e) {
+        imported.left_out.push_back(s.name);
         imported.problems.push_back({place.file, s.at, "/" + config::pointer_token(s.name), std::string("it cannot be used: ") + e.what()});
     }
     imported.servers = std::move(good);

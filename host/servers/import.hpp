@@ -33,6 +33,8 @@ struct import_result {
     std::string format;      ///< "Claude Desktop, Claude Code or Cursor", "VS Code" …
     std::vector<imported_server> servers;   ///< by name
     std::vector<config::problem> problems;  ///< a server with a problem is left out
+    bool whole = true;                      ///< false: nothing of it could be read; what it describes is not known
+    std::vector<std::string> left_out;      ///< names of servers with a problem
     json to_json() const;
 };
 

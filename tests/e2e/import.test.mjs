@@ -38,8 +38,17 @@ test('files of Claude, Cursor and VS Code serve as they are; edits count at once
     await until('the edits to be in force', async () => JSON.stringify(await names()) === '["alone","more","other","own","studio"]');
     fs.rmSync(at('servers.d/alone.json'));
     await until('the removal', async () => !(await names()).includes('alone'));
+    await until('the new one to be healthy', async () => (await host.server('other')).status === 'healthy');
+    const other = await host.server('other');
     put(at('project/.mcp.json'), '{ "mcpServers": { "other" ');
     await until('the broken file to be told of', async () => (await host.call('config.get')).problems.some((p) => p.file.endsWith('.mcp.json')));
+    const kept = await host.server('other');
+    assert.deepEqual([kept.pid, kept.restarts], [other.pid, 0], 'a slip of the pen stops nothing that runs');
+    put(at('project/.mcp.json'), { mcpServers: { other: { command: program, args: 5 }, fresh: { command: program } } });
+    await until('the rest of the file to count', async () => JSON.stringify(await names()) === '["fresh","more","other","own","studio"]');
+    assert.equal((await host.server('other')).pid, other.pid);
+    put(at('project/.mcp.json'), { mcpServers: { fresh: { command: program } } });
+    await until('what is taken out to be gone', async () => !(await names()).includes('other'));
     const own = await host.server('own');
     assert.deepEqual([own.pid, own.restarts], [before.pid, 0], 'the neighbours noticed nothing');
   } finally {
