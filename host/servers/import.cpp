@@ -97,6 +97,13 @@ struct importer {
                               "${workspaceFolder} or ${userHome}"), std::nullopt;
     }
 
+    /// "$" before a reference would make it a literal.
+    static void keep_dollars(std::string& text) {
+        std::size_t n = 0;
+        while (!text.empty() && text.back() == '$') text.pop_back(), ++n;
+        while (n-- > 0) text += "${$}";
+    }
+
     std::string translated(const std::string& s, const std::string& pointer) {
         std::string text;
         for (std::size_t i = 0; i < s.size();) {
@@ -110,7 +117,10 @@ struct importer {
                 }
                 continue;
             }
-            if (auto v = variable(s.substr(i + 2, close - i - 2), pointer)) text += *v;
+            if (auto v = variable(s.substr(i + 2, close - i - 2), pointer)) {
+                if (v->rfind("${", 0) == 0) keep_dollars(text);
+                text += *v;
+            }
             i = close + 1;
         }
         return text;

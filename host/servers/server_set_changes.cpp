@@ -330,7 +330,7 @@ void server_set::import_servers(const std::string& file, const std::string& text
     auto read = servers::import_servers(text, place);
     json shown = read.to_json();
     std::map<std::string, json> entries;
-    for (const auto& s : read.servers) entries[s.name] = s.entry;  // references stay: their values are none of the store's
+    for (const auto& s : read.servers) entries[s.name] = s.entry;  // references stay: their values are none of the store's. Those of an "envFile" are in it
     resolve_imported(read, place);
     json rows = json::array(), problems = read.to_json()["problems"];
     for (const json& row : shown["servers"]) {

@@ -86,6 +86,10 @@ struct walker {
             out = *v;
             return true;
         }
+        if (body == "$") {
+            out = body;
+            return true;
+        }
         if (body.rfind("file:", 0) == 0) {
             std::filesystem::path path = body.substr(5);
             if (path.is_relative()) path = std::filesystem::path(base_dir) / path;

@@ -20,7 +20,8 @@ struct reference_sources {
 inline constexpr std::size_t max_reference_file = 64 * 1024;
 
 /// Replaces references in every string of `value`, in place. `secrets` receives the pointers of strings that held one: they
-/// are never shown. A file's trailing newline is dropped; relative paths are relative to `base_dir`. "$${" is a literal "${".
+/// are never shown. A file's trailing newline is dropped; relative paths are relative to `base_dir`. "$${" is a literal "${",
+/// "${$}" a "$" that a reference may follow.
 /// A missing variable or unreadable file is a violation and leaves the string as it was.
 std::vector<violation> resolve_references(json& value, const std::string& base_dir, const reference_sources& sources,
                                           std::set<std::string>& secrets);

@@ -92,6 +92,13 @@ TEST_F(import_test, an_input_without_a_value_says_which_variable_would_hold_it) 
     EXPECT_EQ(r.servers.size(), 2u);
 }
 
+TEST_F(import_test, a_dollar_before_a_variable_is_a_dollar) {
+    env = {{"PASS", "word"}};
+    const auto r = take(R"({"servers": {"a": {"command": "x", "args": ["P$${PASS}", "$$$${env:PASS}", "$", "$$", "$${open", "a$b"]}}})");
+    EXPECT_EQ(problem(r), "");
+    EXPECT_EQ(entry(r, "a")["args"], (json{"P$word", "$$$word", "$", "$$", "$${open", "a$b"}));
+}
+
 TEST_F(import_test, cursor_with_interpolation) {
     env = {{"API_KEY", "k"}, {"MY_SERVICE_TOKEN", "t"}};
     const auto r = read(".cursor/mcp.json");
