@@ -123,9 +123,9 @@ cancel_fn mcp_gateway::post(const identity& who, json params, chunk_fn chunk, re
 }
 
 cancel_fn mcp_gateway::modern(exchange x) {
-    const json about = member(x.message, "id");
+    const json about = id_of_unread(x.message);
     auto m = mcp::decode_value(std::move(x.message));
-    if (!m) return x.refuse(400, about.is_string() || about.is_number_integer() ? about : json(), rpc_code::invalid_request, m.error().message);
+    if (!m) return x.refuse(400, about, rpc_code::invalid_request, m.error().message);
     auto* r = std::get_if<mcp::rpc_request>(&*m);
     // No notification of a modern client means anything over HTTP; over stdio the edge turns a cancellation into a cancel.
     if (!r && std::holds_alternative<mcp::rpc_notification>(*m)) return x.answer(202, {});
@@ -237,8 +237,7 @@ cancel_fn mcp_gateway::subscribe(exchange x) {
 }
 
 cancel_fn mcp_gateway::legacy(exchange x) {
-    const json id = member(x.message, "id");
-    const json about = id.is_string() || id.is_number_integer() ? id : json();
+    const json about = id_of_unread(x.message);
     // A client that says it speaks something nobody knows is told so, in its own era or not.
     if (x.headers.version && !mcp::is_legacy(*x.headers.version) && !mcp::is_modern(*x.headers.version))
         return x.refuse(400, about, rpc_code::invalid_request, "MCP-Protocol-Version '" + *x.headers.version + "' is not supported");
@@ -271,9 +270,10 @@ void mcp_gateway::cut(const std::shared_ptr<session_box>& box, stream_id on) {
 }
 
 cancel_fn mcp_gateway::initialize(exchange x) {
+    const json about = id_of_unread(x.message);
     auto m = mcp::decode_value(std::move(x.message));
     auto* r = m ? std::get_if<mcp::rpc_request>(&*m) : nullptr;
-    if (!r) return x.refuse(400, nullptr, rpc_code::invalid_request, m ? "initialize is a request" : m.error().message);
+    if (!r) return x.refuse(400, about, rpc_code::invalid_request, m ? "initialize is a request" : m.error().message);
     const std::string id = random_hex(session_id_bytes);
     auto box = std::make_shared<session_box>(weak_from_this(), options_.servers, *options_.runtime, mcp_owner{next_++, x.who.user, x.who.rights, id},
                                              x.settings->limits, x.settings->limits, x.stdio, std::move(r->params), options_.runtime->now());

@@ -48,6 +48,8 @@ class mcp_gateway : public std::enable_shared_from_this<mcp_gateway> {
 
     json pins(const std::string& server, bool held_only) const;
     void approve(const std::string& server, const std::string& tool, const std::string& hash, const std::string& by, reply done);
+    /// Of tools that the server no longer has; they are trusted like new ones when they come back.
+    void forget(const std::string& server, const std::string& by, reply done);
     json status();
 
   private:
@@ -112,6 +114,7 @@ class mcp_gateway : public std::enable_shared_from_this<mcp_gateway> {
     mcp::gateway::pin_table pins_;
     bool pins_known_ = false;
     std::set<std::string> unstored_;                                          ///< servers whose pins the store has refused
+    std::set<std::string> told_full_;        ///< servers with more tools than can be pinned
     std::set<std::string> told_collisions_;  ///< Owner: building_
     bool ticking_ = false;
 };

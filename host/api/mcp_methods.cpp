@@ -31,6 +31,9 @@ void register_mcp_methods(method_table& table, std::shared_ptr<mcp_gateway> gate
                [gateway](const identity&, json, reply done) { done(gateway->status()); }, {}});
     table.add({"gateway.pins", role::viewer, "Approved tool definitions, and those that changed and are held", object_schema({{"server", "string"}, {"held", "boolean"}}), {},
                [gateway](const identity&, json p, reply done) { done(gateway->pins(string_or(p, "server"), bool_or(p, "held", false))); }, {}});
+    table.add({"gateway.forget", role::admin, "Forgets the pinned tools that a server no longer has; they are trusted like new ones when they come back",
+               object_schema({{"server", "string", true}}), {},
+               [gateway](const identity& who, json p, reply done) { gateway->forget(p["server"], who.user, std::move(done)); }, {}});
     table.add({"gateway.approve", role::admin, "Approves the changed definition of a tool; with hash: only if it is that one", 
                object_schema({{"server", "string", true}, {"tool", "string", true}, {"hash", "string"}}), {},
                [gateway](const identity& who, json p, reply done) { gateway->approve(p["server"], p["tool"], string_or(p, "hash"), who.user, std::move(done)); }, {}});

@@ -1,6 +1,7 @@
 // What the gateway offers to each role, the pins of its tools, and who is told when something changes.
 #include "api/mcp_gateway.hpp"
 #include "kernel/events/bus.hpp"
+#include "mcp/sub_resource.hpp"
 
 namespace holdfast::api {
 
@@ -123,20 +124,39 @@ void mcp_gateway::tell_changed(role r, list_kind kind) {
 void mcp_gateway::on_notice(const std::string& server, const std::string& method, const json& params) {
     if (method != "notifications/resources/updated") return;  // changes of lists come with the catalogue
     const std::string uri = string_or(params, "uri");
-    std::vector<std::shared_ptr<session_box>> sessions;
-    std::vector<std::shared_ptr<listen_box>> listens;
-    std::shared_ptr<const offer> known;
+    std::array<std::shared_ptr<const offer>, 3> known;
     {
         std::lock_guard lock(mutex_);
-        known = offers_[static_cast<std::size_t>(role::admin)];
-        for (const auto& [id, b] : sessions_)
-            if (const auto w = watches_.find(b->owner.number); w != watches_.end() && w->second.count(uri)) sessions.push_back(b);
-        for (const auto& [n, b] : listens_)
-            if (const auto w = watches_.find(n); w != watches_.end() && w->second.count(uri)) listens.push_back(b);
+        known = offers_;
     }
-    if (const auto* owner = known ? known->resource_server(uri) : nullptr; !owner || *owner != server) return;  // not its resource to speak of
-    for (const auto& b : sessions) b->run([b = b.get(), uri](actions& out) { b->machine.updated(uri, b->now(), out); });
-    for (const auto& b : listens) b->run([b = b.get(), uri](actions& out) { b->machine.updated(uri, out); });
+    const auto* all = known[static_cast<std::size_t>(role::admin)].get();
+    std::vector<std::string> concerned;  // the resource and what it lies below, as far as they are this server's to speak of
+    for (std::size_t end = uri.size(); all && end != uri.npos && end > 0; end = uri.rfind('/', end - 1))
+        for (const std::string& candidate : {uri.substr(0, end + 1), uri.substr(0, end)}) {
+            const auto* owner = mcp::is_at_or_below(uri, candidate) ? all->resource_server(candidate) : nullptr;
+            if (owner && *owner == server && (concerned.empty() || concerned.back() != candidate)) concerned.push_back(candidate);
+        }
+    if (concerned.empty()) return;
+    std::vector<std::pair<std::shared_ptr<session_box>, std::string>> sessions;
+    std::vector<std::pair<std::shared_ptr<listen_box>, std::string>> listens;
+    {
+        std::lock_guard lock(mutex_);
+        const auto watched_by = [&](std::uint64_t number) -> const std::string* {
+            const auto w = watches_.find(number);
+            if (w == watches_.end()) return nullptr;
+            const auto it = std::find_if(concerned.begin(), concerned.end(), [&](const std::string& c) { return w->second.count(c) > 0; });
+            return it == concerned.end() ? nullptr : &*it;
+        };
+        for (const auto& [id, b] : sessions_)
+            if (const auto* w = watched_by(b->owner.number)) sessions.emplace_back(b, *w);
+        for (const auto& [n, b] : listens_)
+            if (const auto* w = watched_by(n)) listens.emplace_back(b, *w);
+    }
+    // Whoever may not see what lies below hears of what he watches.
+    const auto said = [&](role r, const std::string& watched) { return known[static_cast<std::size_t>(r)] && known[static_cast<std::size_t>(r)]->resource_server(uri) ? uri : watched; };
+    for (const auto& [b, watched] : sessions)
+        b->run([b = b.get(), watched, said = said(b->owner.rights, watched)](actions& out) { b->machine.updated(said, watched, b->now(), out); });
+    for (const auto& [b, watched] : listens) b->run([b = b.get(), watched, said = said(b->owner.rights, watched)](actions& out) { b->machine.updated(said, watched, out); });
 }
 
 void mcp_gateway::watch(std::uint64_t number, std::set<std::string> uris) {
@@ -186,6 +206,13 @@ void mcp_gateway::review_pins(const servers::catalogue& now) {
         std::lock_guard lock(mutex_);
         if (!pins_known_) return;
         r = pins_.review(seen, s->pins == pinning::warn, rfc3339(options_.runtime->clock().wall()));
+        std::erase_if(r.full, [&](const auto& server) { return !told_full_.insert(server).second; });
+    }
+    for (const auto& server : r.full) {
+        const std::string what = std::to_string(pin_table::max_pins) + " tools of server '" + server +
+                                 "' are pinned: new ones are held until those that it no longer has are forgotten (holdfast gateway forget " + server + ")";
+        say(servers::log_level::error, what);
+        if (options_.bus) options_.bus->publish(dashboard, "admin_notification", json{{"severity", "error"}, {"message", what}, {"context", {{"mcp_name", server}}}});
     }
     for (const auto& a : r.alarms) {
         const std::string what = "the definition of tool '" + a.tool + "' of server '" + a.server + "' has changed" +
@@ -255,6 +282,24 @@ void mcp_gateway::load_pins(std::string after) {
 json mcp_gateway::pins(const std::string& server, bool held_only) const {
     std::lock_guard lock(mutex_);
     return pins_.rows(server, held_only);
+}
+
+void mcp_gateway::forget(const std::string& server, const std::string& by, reply done) {
+    std::set<std::string> offered;
+    for (const auto now = options_.servers->tools(); const auto& t : now->tools)
+        if (t.server == server) offered.insert(t.name);
+    std::size_t dropped = 0;
+    {
+        std::lock_guard lock(mutex_);
+        dropped = pins_.forget(server, offered);
+        told_full_.erase(server);
+    }
+    if (dropped > 0) {
+        store_pins({server});
+        refresh_soon();
+        say(servers::log_level::info, std::to_string(dropped) + " pinned tools of server '" + server + "' were forgotten by " + by);
+    }
+    done(json{{"server", server}, {"forgotten", dropped}});
 }
 
 void mcp_gateway::approve(const std::string& server, const std::string& tool, const std::string& hash, const std::string& by, reply done) {

@@ -125,6 +125,9 @@ void add_gateway_commands(CLI::App& app, parsed& p) {
         if (!p.third.empty()) params["hash"] = p.third;
         p.code = list_command(p.common, "gateway.approve", params);
     });
+    auto* forget = gateway->add_subcommand("forget", "Forget the pinned tools that a server no longer has");
+    forget->add_option("SERVER", p.name)->required();
+    forget->callback([&p] { p.code = list_command(p.common, "gateway.forget", {{"server", p.name}}); });
 }
 
 void add_ui_commands(CLI::App& app, parsed& p) {

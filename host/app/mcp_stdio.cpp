@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t max_line = 4u << 20;            // bytes of one message
 constexpr std::size_t max_depth = 60;                 // of a message: the host reads it inside of two more objects, up to 64
+constexpr std::size_t max_watched = 256;              // resources that a client's session watches: what the gateway allows it
 constexpr std::size_t max_held = 1000;                // lines that wait for the host
 constexpr int rpc_parse_error = -32700, rpc_failed = -32000;
 constexpr auto reconnect_every = milliseconds(100);
@@ -75,6 +76,7 @@ class stdio_gateway {
         std::string method;
         bool answered = false, head_seen = false;
         bool again = false;  ///< ours: a session is set up again, and the client has had its answer
+        std::atomic<bool> cancelled{false};  ///< by the client: it hears no more of it
         std::uint64_t call = 0;
     };
 
@@ -156,6 +158,7 @@ class stdio_gateway {
         return !m || method == "initialize" || method == "server/discover" || method == "ping" || method == "notifications/initialized";
     }
     void flush_held() {
+        if (client_ && client_->connected() && ready_ && restore_.exchange(false)) restore();
         // What follows an initialize belongs to the session that its answer names.
         while (!held_.empty() && client_ && client_->connected() && !greeting() && (ready_ || greets(held_.front()))) {
             const std::string line = std::move(held_.front());
@@ -183,22 +186,37 @@ class stdio_gateway {
             if (message && message->is_object()) {
                 e->method = string_or(*message, "method");
                 if (!e->method.empty()) e->id = member(*message, "id");
-                if (e->method == "notifications/cancelled" && session_.empty()) return cancel(member(member(*message, "params"), "requestId"));
-                if (e->method == "initialize") initialize_ = line;
+                if (e->method == "notifications/cancelled") {
+                    cancel(member(member(*message, "params"), "requestId"));
+                    if (session_.empty()) return;
+                }
+                if (e->method == "initialize" && session_.empty()) initialize_ = line;
+                if (!session_.empty()) remember(e->method, member(*message, "params"));
             }
             if (message) params.append(R"(,"message":)").append(line);
             else params.append(R"(,"parse_error":)").append(dump(message.error().message));
-            if (!session_.empty() && e->method != "initialize") params.append(R"(,"session":)").append(dump(session_));
+            if (!session_.empty()) params.append(R"(,"session":)").append(dump(session_));
             under_way_.insert(e);
         }
         control_client* host = client_.get();
         e->call = host->stream("mcp.post", params + "}", [this, e, host](std::string piece) { on_piece(*e, host, piece); },
                                [this, e, host](result<json> r) { on_done(e, host, r); });
     }
-    // mutex_ held: a modern client ends a request by name.
+    // mutex_ held: a modern client ends a request by name; of a legacy one the session hears it, too.
     void cancel(const json& id) {
         for (const auto& e : under_way_)
-            if (!e->id.is_null() && e->id == id && e->call != 0) return client_->cancel(e->call);
+            if (!e->id.is_null() && e->id == id && e->method != "initialize") {
+                e->cancelled = true;
+                if (session_.empty() && e->call != 0) client_->cancel(e->call);
+                return;
+            }
+    }
+    // mutex_ held: what a session would lack if it had to be set up again.
+    void remember(const std::string& method, const json& params) {
+        const std::string uri = string_or(params, "uri");
+        if (method == "logging/setLevel") level_ = string_or(params, "level");
+        else if (method == "resources/unsubscribe") watched_.erase(uri);
+        else if (method == "resources/subscribe" && watched_.size() < max_watched) watched_.insert(uri);
     }
 
     // ---- from the host, on the control client's thread
@@ -212,6 +230,7 @@ class stdio_gateway {
         }
         const auto line = piece.find('\n');
         if (line == std::string::npos || line + 1 == piece.size()) return;
+        if (e.cancelled) return;
         const std::string_view text = std::string_view(piece).substr(line + 1);
         if (!e.answered && !e.id.is_null()) {
             const auto m = parse_json(text, 256);
@@ -232,13 +251,14 @@ class stdio_gateway {
         }, [](result<json>) {});
     }
     void on_done(const std::shared_ptr<exchange>& e, control_client* host, const result<json>& r) {
-        const bool cancelled = !r && r.error().code == errc::cancelled;
+        const bool cancelled = e->cancelled || (!r && r.error().code == errc::cancelled);
         if (!e->id.is_null() && !e->answered && !e->again && !cancelled)
             print_error(e->id, rpc_failed, r ? "the gateway gave no answer" : r.error().message);
         if (e->again && !e->answered)
             std::cerr << "holdfast: the session could not be set up again: " << (r ? "the gateway gave no answer" : r.error().message) << "\n";
         if (e->again && e->answered) {  // the session is a new one, and so may be what it offers
-            say_initialized(host);
+            say_again(host, "notifications/initialized", json::object());
+            restore_ = true;  // what needs the catalogue waits for it
             for (const char* list : {"tools", "prompts", "resources"})
                 print(std::string(R"({"jsonrpc":"2.0","method":"notifications/)") + list + R"(/list_changed"})");
         }
@@ -248,15 +268,31 @@ class stdio_gateway {
         }
         wake();
     }
-    void say_initialized(control_client* host) {
+    /// Tells a session that was set up again what its client has told the one before.
+    void restore() {
+        std::string level;
+        std::set<std::string> watched;
+        {
+            std::lock_guard lock(mutex_);
+            level = level_;
+            watched = watched_;
+        }
+        if (!level.empty()) say_again(client_.get(), "logging/setLevel", {{"level", level}});
+        for (const auto& uri : watched) {
+            say_again(client_.get(), "resources/subscribe", {{"uri", uri}});
+            print(dump({{"jsonrpc", "2.0"}, {"method", "notifications/resources/updated"}, {"params", {{"uri", uri}}}}));  // it may have been, meanwhile
+        }
+    }
+    void say_again(control_client* host, std::string_view method, json params) {
+        json message{{"jsonrpc", "2.0"}, {"method", method}, {"params", std::move(params)}};
         std::string session;
         {
             std::lock_guard lock(mutex_);
             session = session_;
+            if (!method.starts_with("notifications/")) message["id"] = "again-" + std::to_string(++said_again_);
         }
         if (session.empty()) return;
-        host->stream("mcp.post", R"({"via":"stdio","message":{"jsonrpc":"2.0","method":"notifications/initialized"},"session":)" + dump(session) + "}", [](std::string) {},
-                        [](result<json>) {});
+        host->stream("mcp.post", dump({{"via", "stdio"}, {"message", std::move(message)}, {"session", session}}), [](std::string) {}, [](result<json>) {});
     }
 
     // ---- to the client
@@ -295,6 +331,7 @@ class stdio_gateway {
     const std::string dir_;
     std::unique_ptr<borrowed_host> own_;      // stopped last
     std::atomic<bool> lost_{false}, ready_{false}, stdout_gone_{false};
+    std::atomic<bool> restore_{false};        // a session was set up again
     steady_time lost_at_{};
     // Owner: the main thread.
     std::string input_;
@@ -302,7 +339,9 @@ class stdio_gateway {
     std::deque<std::string> held_;
     std::mutex output_mutex_;
     std::mutex mutex_;                        // guards what follows
-    std::string session_, initialize_;        // a legacy client's
+    std::string session_, initialize_, level_;  // a legacy client's
+    std::set<std::string> watched_;
+    int said_again_ = 0;
     bool legacy_ = false;                     // it has had a session
     std::set<std::shared_ptr<exchange>> under_way_;  // second owner: the call's callbacks
     std::unique_ptr<control_client> client_;  // Owner: the main thread. Destroyed first: its callbacks use the rest

@@ -84,14 +84,15 @@ void client_machine::impl::on_page(list_kind k, rpc_response& r, steady_time now
         const steady_time until = now + std::max(milliseconds(ttl), options.limits.stale_interval);
         run.stale_next = std::min(run.stale_next.value_or(until), until);
     }
-    for (const json& item : items) {
+    for (json item : items) {
         if (run.items.size() >= options.limits.max_items) {
             out.push_back(out::log{true, std::string(kinds[k].method) + ": more than " +
                                              std::to_string(options.limits.max_items) + " entries, the rest is ignored"});
             return list_done(k, now, out);
         }
         const std::string name = string_or(item, kinds[k].name);
-        result<void> fit = k == tools ? check_tool(item) : result<void>{};
+        result<void> fit = tidy_definition(item);
+        if (fit && k == tools) fit = check_tool(item);
         if (fit && name.empty()) fit = fail(errc::protocol_error, "an entry without a name");
         if (fit && !run.names.insert(name).second) fit = fail(errc::protocol_error, "a second entry of that name");
         if (!fit) {
@@ -99,7 +100,7 @@ void client_machine::impl::on_page(list_kind k, rpc_response& r, steady_time now
             out.push_back(out::log{true, std::string(kinds[k].method) + ": '" + quote(name) + "' is left out: " + fit.error().message});
             continue;
         }
-        run.items.push_back(item);
+        run.items.push_back(std::move(item));
     }
     // An empty cursor is a cursor; only legacy servers mean the end by it.
     const json& next = member(r.result, "nextCursor");

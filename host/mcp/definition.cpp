@@ -87,6 +87,26 @@ std::string definition_hash(const json& definition) {
     return out;
 }
 
+result<void> tidy_definition(json& definition) {
+    if (!definition.is_object()) return refuse("an entry that is no object");
+    for (auto it = definition.begin(); it != definition.end();) it = it->is_null() ? definition.erase(it) : std::next(it);
+    static constexpr std::pair<const char*, const char*> types[] = {
+        {"name", "string"}, {"title", "string"}, {"description", "string"}, {"mimeType", "string"}, {"uri", "string"}, {"uriTemplate", "string"}, {"size", "number"},
+        {"icons", "array"}, {"arguments", "array"}, {"annotations", "object"}, {"_meta", "object"}, {"inputSchema", "object"}, {"outputSchema", "object"}};
+    for (const auto& [key, type] : types)
+        if (const auto it = definition.find(key); it != definition.end() && std::string_view(it->type_name()) != type)
+            return refuse(std::string("its ") + key + " is no " + type);
+    if (!definition.contains("name")) return refuse("an entry without a name");
+    for (const json& argument : member(definition, "arguments"))
+        if (!member(argument, "name").is_string()) return refuse("an argument without a name");
+    if (const auto schema = definition.find("inputSchema"); schema != definition.end()) {
+        json& type = (*schema)["type"];
+        if (type.is_null()) type = "object";
+        if (type != "object") return refuse("an inputSchema that is not of an object");
+    }
+    return {};
+}
+
 result<void> check_tool(const json& definition) {
     if (!definition.is_object()) return refuse("a tool definition is an object");
     const json& name = member(definition, "name");

@@ -14,6 +14,12 @@ std::string_view message_of(std::string_view piece) {
     const auto line = piece.find('\n');
     return line == piece.npos ? std::string_view() : piece.substr(line + 1);
 }
+
+/// Of an id as JSON text: the same for every way to write it.
+std::string id_key(std::string_view raw) {
+    const auto text = sdk::json_unquote(raw);
+    return text ? web::json_quote(*text) : std::string(raw);
+}
 }  // namespace
 
 void mcp_channel::fail(const std::string& id, int code, std::string_view message) const {
@@ -39,6 +45,7 @@ void mcp_channel::forward(std::string_view text) {
         e->method = sdk::json_text(text, "method");
         if (!e->method.empty()) e->id = sdk::json_member(text, "id");
         if (e->id == "null") e->id.clear();
+        e->key = id_key(e->id);
     }
     std::string params = R"({"via":"stdio")";
     std::uint64_t cancelled = 0;
@@ -46,16 +53,22 @@ void mcp_channel::forward(std::string_view text) {
     {
         const std::lock_guard lock(mutex_);
         if (gone_) return;
-        if (e->method == "notifications/cancelled" && session_.empty()) {  // a request of the newest era is ended by ending its call
-            const std::string_view which = sdk::json_member(sdk::json_member(text, "params"), "requestId");
+        if (e->method == "notifications/cancelled") {
+            const std::string which = id_key(sdk::json_member(sdk::json_member(text, "params"), "requestId"));
             for (const auto& [raw, other] : under_way_)
-                if (!other->id.empty() && other->id == which) cancelled = other->call;
+                if (!other->id.empty() && other->key == which && other->method != "initialize") {
+                    other->cancelled = true;
+                    cancelled = other->call;
+                }
+        }
+        if (e->method == "notifications/cancelled" && session_.empty()) {  // a request of the newest era is ended by ending its call
             if (cancelled == 0) return;
         } else if (!e->id.empty() && under_way_.size() >= max_channel_calls) {
             full = true;
         } else {
-            if (e->method == "initialize") initializing_ = true;
-            else if (!session_.empty()) params += R"(,"session":)" + web::json_quote(session_);
+            cancelled = 0;
+            if (e->method == "initialize" && session_.empty()) initializing_ = true;
+            if (!session_.empty()) params += R"(,"session":)" + web::json_quote(session_);
             under_way_.emplace(e.get(), e);
         }
     }
@@ -80,8 +93,8 @@ void mcp_channel::on_piece(const exchange_ptr& e, std::string_view piece) {
         return;
     }
     const std::string_view text = message_of(piece);
-    if (text.empty()) return;
-    if (!e->id.empty() && sdk::json_member(text, "method").empty() && sdk::json_member(text, "id") == e->id) e->answered = true;
+    if (text.empty() || e->cancelled) return;
+    if (!e->id.empty() && sdk::json_member(text, "method").empty() && id_key(sdk::json_member(text, "id")) == e->key) e->answered = true;
     write_(text);
 }
 
@@ -117,7 +130,7 @@ void mcp_channel::on_done(const exchange_ptr& e, const api_result& r) {
         }
         if (gone_) return;
     }
-    const bool cancelled = !r.ok && r.error.code == "cancelled";
+    const bool cancelled = e->cancelled || (!r.ok && r.error.code == "cancelled");
     if (!e->id.empty() && !e->answered && !cancelled) fail(e->id, rpc_failed, r.ok ? "the gateway gave no answer" : r.error.message);
     for (const auto& text : held) on_message(text);
 }

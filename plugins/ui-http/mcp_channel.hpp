@@ -1,6 +1,7 @@
 #pragma once
 // One MCP client whose connection carries messages both ways (WebSocket, sockets, HTTP with SSE): what it says goes to the gateway's
 // mcp.post, what comes back goes to it, and a legacy session of it is listened to and ends with the connection.
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -32,9 +33,11 @@ class mcp_channel : public std::enable_shared_from_this<mcp_channel> {
   private:
     struct exchange {
         std::string id;      // as JSON text; empty: expects no answer
+        std::string key;     // the same, however it was written
         std::string method;
         std::uint64_t call = 0;
         bool head_seen = false, answered = false;
+        std::atomic<bool> cancelled{false};  // by the client: it hears no more of it
     };
     using exchange_ptr = std::shared_ptr<exchange>;  // owners: under_way_ and the call's callbacks
 

@@ -133,13 +133,41 @@ describe('holdfast mcp', () => {
     }
   });
 
-  test('a host that is killed: what was under way fails by name, and the same client goes on with the next one', () =>
+  test('a request that its client cancelled is not answered, nor is one answered twice', () =>
     withHost(configuration(), async (host) => {
+      const legacy = new Lines(host), other = new Lines(host);
+      legacy.send(initialize, initialized);
+      await legacy.reply('i');
+      const slow = { id: 'é', method: 'tools/call', params: { name: 'demo__slow', arguments: { duration_ms: 60000, steps: 600 }, _meta: { progressToken: 'p' } } };
+      for (const c of [legacy, other]) {
+        const m = c === legacy ? slow : modern(slow);
+        if (c === other) m.params._meta.progressToken = 'p';
+        c.send(m);
+        await until('progress', () => c.messages.some((n) => n.method === 'notifications/progress'), 10000);
+        c.send({ method: 'notifications/cancelled', params: { requestId: 'é' } });
+        c.send('{"jsonrpc":"2.0","id":7,"method":"ping","params":[1]}');
+        assert.equal((await c.reply(7)).error.code, -32600);
+        const last = echo('last', 'x');
+        c.send(c === legacy ? last : modern(last));
+        await c.reply('last');
+        assert.deepEqual(c.messages.filter((n) => n.id === 'é'), []);
+        assert.equal(c.messages.filter((n) => n.id === 7).length, 1);
+      }
+      legacy.send({ ...initialize, id: 'again' });
+      assert.ok((await legacy.reply('again')).error, 'a session is begun once');
+      assert.equal((await host.call('gateway.status')).sessions, 1);
+    }));
+
+  test('a host that is killed: what was under way fails by name, and the same client goes on with the next one', () =>
+    withHost(configuration({ mcpServers: { demo: demoServer({ args: ['--root', '.', '--conformance'] }) } }), async (host) => {
+      const watched = 'test://watched-resource';
       const legacy = new Lines(host), other = new Lines(host);
       legacy.send(initialize, initialized, echo(1, 'before'));
       other.send(modern(echo('a', 'before')));
       assert.equal(text((await legacy.reply(1)).result), 'before');
       assert.equal(text((await other.reply('a')).result), 'before');
+      legacy.send({ id: 'watch', method: 'resources/subscribe', params: { uri: watched } });
+      assert.ok((await legacy.reply('watch')).result);
       const token = { progressToken: 'p' };
       const slow = { id: 2, method: 'tools/call', params: { name: 'demo__slow', arguments: { duration_ms: 60000, steps: 600 }, _meta: token } };
       legacy.send(slow);
@@ -156,6 +184,13 @@ describe('holdfast mcp', () => {
         assert.equal(text(r.result), 'after');
       }
       assert.ok(legacy.messages.some((m) => m.method === 'notifications/tools/list_changed'), 'the list may be another one');
+      const updates = () => legacy.messages.filter((m) => m.method === 'notifications/resources/updated' && m.params.uri === watched).length;
+      await until('word that it may have changed', () => updates() >= 1);
+      const from = updates();
+      await until('it to be watched again', async () => {
+        legacy.send({ id: `t${Date.now()}`, method: 'tools/call', params: { name: 'demo__test_trigger_resource_change', arguments: {} } });
+        return updates() > from;
+      });
       for (const c of [legacy, other]) {
         c.child.stdin.end();
         assert.equal(await within(c.ended, 10000, 'its end'), 0);

@@ -46,8 +46,9 @@ void legacy_session::welcome(stream_id on, const json& id, const std::string& se
 void legacy_session::post(stream_id on, json message, const offer& from, steady_time now, actions& out) {
     last_use_ = now;
     if (message.is_array()) return batch(on, std::move(message), from, now, out);
+    const json about = id_of_unread(message);
     auto m = decode_value(std::move(message));
-    if (!m) return plain(on, 400, error_message(nullptr, {rpc_code::invalid_request, m.error().message, {}}), out);
+    if (!m) return plain(on, 400, error_message(about, {rpc_code::invalid_request, m.error().message, {}}), out);
     if (auto* r = std::get_if<rpc_request>(&*m)) {
         const auto n = streams_.open_post(on, 1);
         return request(std::move(*r), n, from, now, out);
@@ -236,10 +237,10 @@ void legacy_session::changed(list_kind kind, steady_time now, actions& out) {
     changed_[static_cast<std::size_t>(kind)] = true;  // once, however often: told when somebody listens
 }
 
-void legacy_session::updated(const std::string& uri, steady_time now, actions& out) {
-    if (!watched_.count(uri)) return;
+void legacy_session::updated(const std::string& uri, const std::string& watched, steady_time now, actions& out) {
+    if (!watched_.count(watched)) return;
     if (streams_.attached(stream_board::standalone)) return tell_updated(uri, now, out);
-    updated_.insert(uri);  // bounded by what is watched
+    updated_.insert(watched);  // bounded by what is watched
 }
 
 void legacy_session::tell_changed(list_kind kind, steady_time now, actions& out) {

@@ -29,7 +29,8 @@ class legacy_session {
     void on(up::input e, steady_time now, actions& out);
     void on(up::done e, steady_time now, actions& out);
     void changed(list_kind kind, steady_time now, actions& out);
-    void updated(const std::string& uri, steady_time now, actions& out);
+    /// watched: what was subscribed to, `uri` or what it lies below.
+    void updated(const std::string& uri, const std::string& watched, steady_time now, actions& out);
     void tick(steady_time now, actions& out);
 
     const dialect& words() const { return dialect_; }

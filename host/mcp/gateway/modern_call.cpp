@@ -5,6 +5,8 @@
 namespace holdfast::mcp::gateway {
 namespace {
 const dialect modern_words{};
+/// Nothing else may be answered with a question.
+bool may_ask(std::string_view method) { return method == "tools/call" || method == "prompts/get" || method == "resources/read"; }
 constexpr std::size_t max_questions = 64;  // of one call that wait for answers
 }  // namespace
 
@@ -21,7 +23,7 @@ void modern_call::begin(stream_id on, request r, upstream_request what, steady_t
     server_ = what.server;
     method_ = what.method;
     const std::string level = r.log_level;
-    const bool progress = !r.token.is_null(), input = !capabilities_.empty();
+    const bool progress = !r.token.is_null(), input = !capabilities_.empty() && may_ask(method_);
     attach(on, std::move(r), now);
     out.push_back(act::call{the_call, std::move(what), progress, input, capabilities_, level});
 }

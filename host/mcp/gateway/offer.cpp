@@ -12,6 +12,7 @@ constexpr int list_ttl_ms = 10'000;       // clients that listen hear of changes
 constexpr int discover_ttl_ms = 3'600'000;
 constexpr std::size_t max_cursor_bytes = 4'096;
 constexpr std::size_t max_header_depth = 16;
+constexpr std::size_t max_owned = 20'000;  // names of one server that are kept for it; one that has had more keeps those that it offers
 constexpr std::string_view separator = "__";
 constexpr std::string_view cursor_head = "after:";
 
@@ -91,10 +92,13 @@ const json& server_capabilities() {
 std::shared_ptr<const offer> offer::make(const offer_source& from, const offer_rules& rules, const offer* before) {
     auto out = std::make_shared<offer>();
     out->rules_ = rules;
-    if (before) {
-        for (std::size_t k = 0; k < list_kinds; ++k)
-            for (const auto& [name, server] : before->owners_[k])
-                if (std::find(from.servers.begin(), from.servers.end(), server) != from.servers.end()) out->owners_[k].emplace(name, server);
+    for (std::size_t k = 0; before && k < list_kinds; ++k) {
+        std::map<std::string_view, std::size_t> names;  // of each server that is still there
+        for (const auto& server : from.servers) names.emplace(server, 0);
+        for (const auto& [name, server] : before->owners_[k])
+            if (const auto n = names.find(server); n != names.end()) ++n->second;
+        for (const auto& [name, server] : before->owners_[k])
+            if (const auto n = names.find(server); n != names.end() && n->second <= max_owned) out->owners_[k].emplace(name, server);
     }
     out->add_tools(from, rules);
     out->add_labelled(list_kind::prompts, from.prompts, rules);
@@ -126,7 +130,13 @@ void offer::add_tools(const offer_source& from, const offer_rules& rules) {
         if (t.held) continue;
         json shown = *t.definition;
         shown["name"] = name;
-        lists_[static_cast<std::size_t>(list_kind::tools)].items.push_back({name, dump(shown)});
+        item made{name, dump(shown), {}};
+        // A legacy client takes the whole list for broken if one tool's results are other than objects.
+        if (const json& output = member(shown, "outputSchema"); output.is_object() && string_or(output, "type") != "object") {
+            shown.erase("outputSchema");
+            made.legacy_text = dump(shown);
+        }
+        lists_[static_cast<std::size_t>(list_kind::tools)].items.push_back(std::move(made));
     }
 }
 
@@ -145,7 +155,7 @@ void offer::add_labelled(list_kind kind, const json* from, const offer_rules& ru
         json shown = *definition;
         shown.erase("server");
         shown[key] = name;
-        lists_[static_cast<std::size_t>(kind)].items.push_back({name, dump(shown)});
+        lists_[static_cast<std::size_t>(kind)].items.push_back({name, dump(shown), {}});
         if (named) {
             prompts_.emplace(name, entry{server, own, false, {}});
             continue;
@@ -209,7 +219,7 @@ result<std::string> offer::page(list_kind kind, const dialect& to, const std::st
     out.reserve(bytes);
     for (auto i = from; i != until; ++i) {
         if (i != from) out += ',';
-        out += i->text;
+        out += to.modern() || i->legacy_text.empty() ? i->text : i->legacy_text;
     }
     out += ']';
     if (until != items.end()) out += ",\"nextCursor\":" + dump(json(std::string(cursor_head) + std::prev(until)->key));

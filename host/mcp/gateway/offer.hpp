@@ -94,6 +94,7 @@ class offer {
   private:
     struct item {
         std::string key, text;
+        std::string legacy_text;  ///< where that era says it differently; else empty
     };
     struct list {
         std::vector<item> items;  ///< by key

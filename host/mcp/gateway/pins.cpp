@@ -4,15 +4,20 @@ namespace holdfast::mcp::gateway {
 namespace {
 
 constexpr std::size_t max_kept_definition = 16u << 10;  // bytes; a larger one is known by its hash alone
-
-json kept(const json& definition) { return dump(definition).size() <= max_kept_definition ? definition : json(); }
+constexpr std::size_t max_kept = 1'024;                 // definitions of one server; of the others the hash is known
 
 }  // namespace
 
 pin_table::review_result pin_table::review(const std::vector<seen>& tools, bool trust_changes, const std::string& now) {
     review_result out;
     for (const seen& s : tools) {
-        pin& p = pins_[*s.server][*s.tool];
+        auto& mine = pins_[*s.server];
+        if (mine.size() >= max_pins && !mine.count(*s.tool)) {
+            out.full.insert(*s.server);
+            continue;
+        }
+        pin& p = mine[*s.tool];
+        const auto kept = [&](const json& definition) { return mine.size() <= max_kept && dump(definition).size() <= max_kept_definition ? definition : json(); };
         if (p.hash == *s.hash) {
             if (!std::exchange(p.new_hash, {}).empty()) out.changed.insert(*s.server);  // it is again what was approved
             p.new_definition = nullptr;
@@ -35,7 +40,12 @@ bool pin_table::held(const std::string& server, const std::string& tool, const s
     const auto s = pins_.find(server);
     if (s == pins_.end()) return false;
     const auto t = s->second.find(tool);
-    return t != s->second.end() && t->second.hash != hash;
+    return t == s->second.end() ? s->second.size() >= max_pins : t->second.hash != hash;
+}
+
+std::size_t pin_table::forget(const std::string& server, const std::set<std::string>& offered) {
+    const auto s = pins_.find(server);
+    return s == pins_.end() ? 0 : std::erase_if(s->second, [&](const auto& p) { return !offered.count(p.first); });
 }
 
 json pin_table::rows(const std::string& server, bool held_only) const {

@@ -12,6 +12,7 @@ namespace holdfast::mcp::gateway {
 
 class pin_table {
   public:
+    static constexpr std::size_t max_pins = 4'096;  ///< of one server; a tool beyond is held: one forgotten by itself would be trusted anew
     struct seen {
         const std::string* server;
         const std::string* tool;
@@ -24,11 +25,15 @@ class pin_table {
     struct review_result {
         std::set<std::string> changed;  ///< servers whose row() is to be stored
         std::vector<alarm> alarms;      ///< newly held
+        std::set<std::string> full;     ///< servers with tools beyond max_pins
     };
     /// What the servers offer now. `trust_changes`: a changed definition is pinned at once, with its alarm.
     review_result review(const std::vector<seen>& tools, bool trust_changes, const std::string& now);
-    /// Whether a definition with this hash is another one than was approved, reviewed or not. One never seen is not.
+    /// Whether a definition with this hash is another one than was approved, reviewed or not. One never seen is not, unless the table
+    /// has no place for it.
     bool held(const std::string& server, const std::string& tool, const std::string& hash) const;
+    /// Drops the pins of tools that the server does not offer: they are trusted like new ones when they come back. How many.
+    std::size_t forget(const std::string& server, const std::set<std::string>& offered);
 
     /// {"pins":[{"server","tool","state":"pinned"|"held","hash","since","new_hash"?,"change"?}]}, by server and tool.
     json rows(const std::string& server, bool held_only) const;

@@ -30,6 +30,7 @@ routed named(const offer& from, const std::string& method, json params) {
     if (entry->held)
         return invalid("the definition of '" + text + "' has changed since it was approved; an administrator has to approve it again (holdfast gateway pins)");
     params["name"] = entry->name;
+    params.erase("task");  // nobody was told that tasks are understood here: it is a request like any other
     return upstream_request{entry->server, method, std::move(params)};
 }
 

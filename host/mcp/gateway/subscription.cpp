@@ -42,8 +42,8 @@ void subscription::changed(list_kind kind, actions& out) const {
     if ((kind == list_kind::resources || kind == list_kind::templates) && resources_) notify("notifications/resources/list_changed", json::object(), out);
 }
 
-void subscription::updated(const std::string& uri, actions& out) const {
-    if (uris_.count(uri)) notify("notifications/resources/updated", {{"uri", uri}}, out);
+void subscription::updated(const std::string& uri, const std::string& watched, actions& out) const {
+    if (uris_.count(watched)) notify("notifications/resources/updated", {{"uri", uri}}, out);
 }
 
 void subscription::close(actions& out) const {

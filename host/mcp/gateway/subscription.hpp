@@ -12,7 +12,7 @@ class subscription {
     static std::variant<subscription, rpc_error> open(stream_id on, const json& id, const json& params, const limits& l,
                                                       const std::function<bool(const std::string&)>& known, actions& out);
     void changed(list_kind kind, actions& out) const;
-    void updated(const std::string& uri, actions& out) const;
+    void updated(const std::string& uri, const std::string& watched, actions& out) const;  ///< watched: `uri` or what it lies below
     void close(actions& out) const;  ///< by us: a graceful end
     const std::set<std::string>& uris() const { return uris_; }
 

@@ -41,6 +41,11 @@ std::string result_message(const json& id, std::string_view result) {
     return out += '}';
 }
 
+json id_of_unread(const json& message) {
+    const json& id = member(message, "id");
+    return member(message, "method").is_string() && (id.is_string() || id.is_number_integer()) ? id : json();
+}
+
 std::string error_message(const json& id, const rpc_error& e) { return encode_error(id, e); }
 
 int status_of(const rpc_error& e) {
@@ -73,6 +78,10 @@ std::string present(const dialect& to, std::string_view method, json result) {
         return dump(result);
     }
     for (const char* word : {"resultType", "ttlMs", "cacheScope"}) result.erase(word);
+    if (const json& structured = member(result, "structuredContent"); method == "tools/call" && !structured.is_null() && !structured.is_object()) {
+        if (!member(result, "content").is_array() || result["content"].empty()) result["content"] = json::array({{{"type", "text"}, {"text", dump(structured)}}});
+        result.erase("structuredContent");  // an object in this era, or nothing
+    }
     if (json own = member(result, "_meta"); own.is_object()) {
         own.erase(meta::server_info);
         if (own.empty()) result.erase("_meta");

@@ -9,6 +9,8 @@ namespace holdfast::mcp::gateway {
 
 /// `result` is JSON text already.
 std::string result_message(const json& id, std::string_view result);
+/// The id that an answer to a message which cannot be read has: a request's that can be seen, or null.
+json id_of_unread(const json& message);
 std::string error_message(const json& id, const rpc_error& e);
 /// HTTP status of a modern error response.
 int status_of(const rpc_error& e);

@@ -155,8 +155,8 @@ TEST(legacy_session, changes_are_told_once_somebody_listens) {
     s.request(1, "resources/subscribe", {{"uri", "x://1"}});
     EXPECT_EQ(all<act::watch>(s.out).at(0).uris.size(), 1u);
     s.out.clear();
-    for (int i = 0; i < 1000; ++i) s.session.changed(list_kind::tools, s.now, s.out), s.session.updated("x://1", s.now, s.out);
-    s.session.updated("x://2", s.now, s.out);
+    for (int i = 0; i < 1000; ++i) s.session.changed(list_kind::tools, s.now, s.out), s.session.updated("x://1", "x://1", s.now, s.out);
+    s.session.updated("x://2", "x://2", s.now, s.out);
     EXPECT_TRUE(s.out.empty());
     s.listen();
     std::vector<std::string> told;
@@ -227,6 +227,35 @@ TEST(legacy_session, closing_cancels_what_is_under_way) {
     s.out.clear();
     s.session.close(s.out);
     EXPECT_TRUE(s.out.empty());
+}
+TEST(legacy_session, an_update_below_what_is_watched_is_told_as_it_is_or_once_as_what_is_watched) {
+    scene s;
+    s.request(1, "resources/subscribe", {{"uri", "x://1"}});
+    s.out.clear();
+    for (int i = 0; i < 1000; ++i) s.session.updated("x://1/" + std::to_string(i), "x://1", s.now, s.out);
+    const auto uris = [&] {
+        std::vector<std::string> told;
+        for (const auto& e : all<act::emit>(s.out))
+            if (!e.text.empty()) told.push_back(json::parse(e.text)["params"]["uri"]);
+        return told;
+    };
+    s.listen();
+    EXPECT_EQ(uris(), std::vector<std::string>{"x://1"});
+    s.out.clear();
+    s.session.updated("x://1/a", "x://1", s.now, s.out);
+    EXPECT_EQ(uris(), std::vector<std::string>{"x://1/a"});
+}
+TEST(legacy_session, a_request_that_cannot_be_read_is_refused_under_its_id_and_nothing_else_is) {
+    scene s;
+    const auto id_of = [&](json message) {
+        s.out.clear();
+        s.session.post(40, std::move(message), *s.from, s.now, s.out);
+        return sent(s.out, 40)["id"];
+    };
+    EXPECT_EQ(id_of({{"jsonrpc", "2.0"}, {"id", 7}, {"method", "ping"}, {"params", {1}}}), 7);
+    EXPECT_EQ(id_of({{"jsonrpc", "1.0"}, {"id", "a"}, {"method", "ping"}}), "a");
+    EXPECT_EQ(id_of({{"jsonrpc", "2.0"}, {"id", {1}}, {"method", "ping"}}), nullptr);
+    EXPECT_EQ(id_of({{"jsonrpc", "2.0"}, {"id", 1}, {"result", 5}}), nullptr) << "an answer is not answered";
 }
 
 }  // namespace

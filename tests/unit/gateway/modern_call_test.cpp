@@ -192,6 +192,13 @@ TEST(modern_call, errors_of_servers_arrive_as_they_are_except_what_was_between_u
         EXPECT_EQ(all<act::head>(s.out).at(0).status, c.status) << c.from;
     }
 }
+TEST(modern_call, only_what_may_be_answered_with_a_question_lets_the_server_ask) {
+    for (const auto& [method, may] : {std::pair{"tools/call", true}, {"prompts/get", true}, {"resources/read", true}, {"completion/complete", false}}) {
+        scene s;
+        s.call.begin(1, s.request(10), {"a", method, json::object()}, s.now, s.out);
+        EXPECT_EQ(all<act::call>(s.out).at(0).input, may) << method;
+    }
+}
 
 }  // namespace
 }  // namespace holdfast::mcp::gateway::test

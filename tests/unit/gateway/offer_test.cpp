@@ -123,6 +123,43 @@ TEST(patterns, the_last_that_fits_decides) {
     EXPECT_FALSE(glob("a*c?e", "abbbce"));
     EXPECT_TRUE(glob("*", ""));
 }
+TEST(offer, a_legacy_page_has_no_output_schema_that_its_clients_cannot_read) {
+    world w;
+    w.tool("a", "lists"), w.tool("a", "tells");
+    json lists = *w.tools[0].definition, tells = *w.tools[1].definition;
+    lists["outputSchema"] = {{"type", "array"}};
+    tells["outputSchema"] = {{"type", "object"}};
+    w.tools[0].definition = std::make_shared<const json>(lists);
+    w.tools[1].definition = std::make_shared<const json>(tells);
+    const json m = json::parse(*w.make()->page(list_kind::tools, modern, "")), l = json::parse(*w.make()->page(list_kind::tools, legacy, ""));
+    EXPECT_EQ(m["tools"][0]["outputSchema"], lists["outputSchema"]);
+    EXPECT_FALSE(l["tools"][0].contains("outputSchema"));
+    EXPECT_EQ(l["tools"][1]["outputSchema"], tells["outputSchema"]);
+}
+TEST(offer, a_legacy_result_has_structured_content_that_is_an_object_or_none) {
+    const json bare{{"structuredContent", {1, 2}}, {"content", json::array()}}, told{{"structuredContent", "x"}, {"content", json::array({{{"type", "text"}, {"text", "y"}}})}};
+    EXPECT_EQ(json::parse(present(modern, "tools/call", bare))["structuredContent"], bare["structuredContent"]);
+    const json l = json::parse(present(legacy, "tools/call", bare));
+    EXPECT_FALSE(l.contains("structuredContent"));
+    EXPECT_EQ(l["content"][0]["text"], "[1,2]");
+    EXPECT_EQ(json::parse(present(legacy, "tools/call", told)), (json{{"content", told["content"]}}));
+    const json object{{"structuredContent", {{"a", 1}}}};
+    EXPECT_EQ(json::parse(present(legacy, "tools/call", object)), object);
+}
+TEST(offer, a_server_with_ever_new_names_keeps_none_that_it_no_longer_offers) {
+    offer_rules r;
+    r.prefix = false;
+    world many;
+    for (int i = 0; i < 20'001; ++i) many.tool("a", "t" + std::to_string(i));
+    many.tool("b", "mine");
+    const auto before = many.make(r);
+    world now;
+    now.tool("b", "t5"), now.tool("a", "mine");
+    const auto after = now.make(r, before.get());
+    ASSERT_TRUE(after->tool("t5"));
+    EXPECT_EQ(after->tool("t5")->server, "b");
+    EXPECT_FALSE(after->tool("mine")) << "another server's names stay its own";
+}
 
 }  // namespace
 }  // namespace holdfast::mcp::gateway::test

@@ -75,6 +75,24 @@ TEST(pins, where_changes_are_trusted_they_are_said_and_taken) {
     EXPECT_EQ(t.review({changed.seen()}, true, "now").alarms.size(), 1u);
     EXPECT_FALSE(t.held("a", "x", changed.hash));
 }
+TEST(pins, ever_new_names_fill_the_table_and_are_held_until_the_gone_ones_are_forgotten) {
+    pin_table t;
+    std::vector<tool> many;
+    for (std::size_t i = 0; i <= pin_table::max_pins; ++i) many.push_back({"a", "t" + std::to_string(i), json{{"name", i}}});
+    for (std::size_t i = 0; i < pin_table::max_pins; ++i) EXPECT_TRUE(t.review({many[i].seen()}, false, "then").full.empty());
+    const tool& last = many.back();
+    const auto r = t.review({first.seen(), last.seen()}, false, "now");
+    EXPECT_EQ(r.full, std::set<std::string>{"a"});
+    EXPECT_TRUE(r.changed.empty());
+    EXPECT_TRUE(t.held("a", last.name, last.hash));
+    EXPECT_FALSE(t.held("a", "t5", many[5].hash));
+    EXPECT_FALSE(t.held("b", last.name, last.hash)) << "another server has its own";
+    EXPECT_EQ(t.rows("a", false)["pins"].size(), pin_table::max_pins);
+    EXPECT_EQ(t.forget("a", {"t5", last.name}), pin_table::max_pins - 1);
+    EXPECT_TRUE(t.review({last.seen(), many[5].seen()}, false, "later").full.empty());
+    EXPECT_FALSE(t.held("a", last.name, last.hash));
+    EXPECT_TRUE(t.held("a", "t5", last.hash)) << "what is offered stays pinned";
+}
 
 }  // namespace
 }  // namespace holdfast::mcp::gateway

@@ -131,6 +131,13 @@ TEST(is_modern_message, by_what_it_carries) {
     EXPECT_FALSE(is_modern_message("tools/list", json::object(), old_version, true));
     EXPECT_TRUE(is_modern_message("tools/list", with, old_version, true)) << "both eras on one endpoint, whatever session is named";
 }
+TEST(route, a_call_is_no_task_whatever_its_client_says) {
+    world w;
+    w.tool("a", "x");
+    auto r = route(*w.make(), legacy, "tools/call", {{"name", "a__x"}, {"task", {{"ttl", 1}}}});
+    ASSERT_TRUE(std::holds_alternative<upstream_request>(r));
+    EXPECT_FALSE(std::get<upstream_request>(r).params.contains("task"));
+}
 
 }  // namespace
 }  // namespace holdfast::mcp::gateway::test

@@ -21,12 +21,12 @@ TEST(subscription, acknowledges_first_and_tells_only_what_was_asked_for) {
     out.clear();
     sub.changed(list_kind::prompts, out);
     sub.changed(list_kind::resources, out);
-    sub.updated("x://2", out);
+    sub.updated("x://2", "x://2", out);
     EXPECT_TRUE(out.empty());
     sub.changed(list_kind::tools, out);
     EXPECT_EQ(sent(out, 5)["params"]["_meta"][meta::subscription_id], "sub");
     out.clear();
-    sub.updated("x://1", out);
+    sub.updated("x://1", "x://1", out);
     EXPECT_EQ(sent(out, 5)["params"]["uri"], "x://1");
     out.clear();
     sub.close(out);

@@ -1,3 +1,4 @@
+#include "mcp/definition.hpp"
 #include "scripted_server.hpp"
 
 namespace holdfast::mcp::test {
@@ -186,6 +187,32 @@ TEST(subscriptions, one_that_ends_is_opened_again_and_the_lists_are_read_again) 
     s.refuses(third, -32601);
     s.wait(seconds(600));
     EXPECT_TRUE(s.sent.empty()) << "a server that refuses is not asked for ever";
+}
+TEST(lists, careless_entries_are_mended_where_it_is_clear_how_and_left_out_where_not) {
+    const json object{{"type", "object"}};
+    const auto mended = [](json d) {
+        const auto ok = tidy_definition(d);
+        EXPECT_TRUE(ok) << (ok ? "" : ok.error().message);
+        return d;
+    };
+    EXPECT_EQ(mended({{"name", "t"}, {"inputSchema", json::object()}, {"title", nullptr}, {"annotations", nullptr}}), (json{{"name", "t"}, {"inputSchema", object}}));
+    EXPECT_EQ(mended({{"name", "p"}, {"arguments", nullptr}, {"description", nullptr}}), (json{{"name", "p"}}));
+    EXPECT_EQ(mended({{"name", "r"}, {"uri", "a:1"}, {"size", 5}}), (json{{"name", "r"}, {"uri", "a:1"}, {"size", 5}}));
+    for (json bad : {json{{"uri", "a:1"}}, json{{"name", 5}}, json{{"name", "t"}, {"inputSchema", {{"type", "array"}}}}, json{{"name", "t"}, {"inputSchema", 1}},
+                     json{{"name", "p"}, {"arguments", json::object()}}, json{{"name", "p"}, {"arguments", {1}}}, json{{"name", "p"}, {"arguments", {{{"name", nullptr}}}}},
+                     json{{"name", "r"}, {"uri", "a:1"}, {"mimeType", 1}}, json{{"name", "r"}, {"_meta", "x"}}, json(5), json(nullptr)}) {
+        const std::string text = bad.dump();
+        EXPECT_FALSE(tidy_definition(bad)) << text;
+    }
+    script s;
+    s.on(in::opened{});
+    s.replies(s.expect("server/discover"), {{"supportedVersions", {"2026-07-28"}}, {"capabilities", {{"tools", json::object()}, {"prompts", json::object()}}}});
+    const json tools_request = s.expect("tools/list"), prompts_request = s.expect("prompts/list");
+    s.replies(tools_request, {{"tools", json::array({{{"name", "a"}, {"inputSchema", json::object()}}, tool("b")})}});
+    s.replies(prompts_request, {{"prompts", json::array({{{"name", "p"}, {"arguments", nullptr}}, {{"name", "q"}, {"arguments", "x"}}})}});
+    ASSERT_TRUE(s.find<out::ready>());
+    EXPECT_EQ(s.find<out::ready>()->lists->tools.size(), 2u);
+    EXPECT_EQ(s.find<out::ready>()->lists->prompts, json::array({{{"name", "p"}}}));
 }
 
 }  // namespace

@@ -123,6 +123,54 @@ TEST_F(mcp_channels, http_with_sse_names_where_to_post) {
     ASSERT_TRUE(host.was_called("mcp.close")) << "the session ends with the stream";
     EXPECT_EQ(ask(request("POST", where, bearer() + json_type(), ping)).status, 404);
 }
+TEST_F(mcp_channels, a_request_that_its_client_cancelled_is_not_answered) {
+    start({{"mcp", {{"websocket", true}}}});
+    for (const bool session : {false, true}) {
+        raw_client c(host.port());
+        ASSERT_EQ(c.upgrade("/mcp/ws", bearer()), 101);
+        if (session) {
+            c.send_text(message("a", "initialize"));
+            (void)frame_json(c), (void)frame_json(c);
+        }
+        const auto posts = host.calls("mcp.post").size();
+        c.send_text(message("b\u00e9", "hang"));
+        ASSERT_TRUE(host.was_called("mcp.post", posts + 1));
+        c.send_text(R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"b\u00e9"}})");
+        if (session) {  // the gateway ends it when the session is told
+            ASSERT_TRUE(host.was_called("mcp.post", posts + 2));
+            const std::lock_guard lock(mutex_);
+            for (auto& k : kept_)
+                if (k.params.contains("message")) k.done(json::object());
+            std::erase_if(kept_, [](const auto& k) { return k.params.contains("message"); });
+        } else {
+            ASSERT_TRUE(host.was_cancelled());
+        }
+        c.send_text(message(2, "tools/list"));
+        EXPECT_EQ(frame_json(c)["id"], 2) << "what comes next is the answer to the next request";
+    }
+}
+
+TEST_F(mcp_channels, an_id_is_the_same_however_it_is_written) {
+    start({{"mcp", {{"websocket", true}}}});
+    raw_client c(host.port());
+    ASSERT_EQ(c.upgrade("/mcp/ws", bearer()), 101);
+    for (const char* id : {R"("\u00e9")", R"("a\/b")", R"("\ud83d\ude00\n")"}) {
+        c.send_text(std::string(R"({"jsonrpc":"2.0","method":"x","id":)") + id + "}");
+        EXPECT_TRUE(frame_json(c).contains("result")) << id;
+    }
+    c.send_text(message(9, "x"));
+    EXPECT_EQ(frame_json(c)["id"], 9) << "each had one answer";
+}
+
+TEST_F(mcp_channels, a_second_initialize_goes_into_the_session) {
+    start({{"mcp", {{"websocket", true}}}});
+    raw_client c(host.port());
+    ASSERT_EQ(c.upgrade("/mcp/ws", bearer()), 101);
+    c.send_text(message("a", "initialize"));
+    (void)frame_json(c), (void)frame_json(c);
+    c.send_text(message("b", "initialize"));
+    EXPECT_EQ(frame_json(c)["result"]["heard"]["session"], "s-1") << "where it is refused";
+}
 
 }  // namespace
 }  // namespace holdfast::test
