@@ -145,7 +145,7 @@ describe('holdfast mcp', () => {
         c.send(m);
         await until('progress', () => c.messages.some((n) => n.method === 'notifications/progress'), 10000);
         c.send({ method: 'notifications/cancelled', params: { requestId: 'é' } });
-        c.send('{"jsonrpc":"2.0","id":7,"method":"ping","params":[1]}');
+        c.send('{"jsonrpc":"2.0","id":7,"method":"tools/list","params":[1]}');
         assert.equal((await c.reply(7)).error.code, -32600);
         const last = echo('last', 'x');
         c.send(c === legacy ? last : modern(last));
@@ -156,6 +156,10 @@ describe('holdfast mcp', () => {
       legacy.send({ ...initialize, id: 'again' });
       assert.ok((await legacy.reply('again')).error, 'a session is begun once');
       assert.equal((await host.call('gateway.status')).sessions, 1);
+      for (const c of [legacy, other]) {
+        c.child.stdin.end();
+        assert.equal(await within(c.ended, 10000, 'its end'), 0);
+      }
     }));
 
   test('a host that is killed: what was under way fails by name, and the same client goes on with the next one', () =>
