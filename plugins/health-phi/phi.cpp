@@ -22,7 +22,7 @@ void arrivals::add(double gap_s) {
 
 void arrivals::clear() { gaps_.clear(); }
 
-/// Never below the interval of the probes: some come early, when something looked wrong, and the next one is then not late.
+/// Never below the pause between the probes: some come early, when something looked wrong, and the next one is then not late.
 double arrivals::mean_s() const {
     if (gaps_.empty()) return least_mean_s_;
     return std::max(std::accumulate(gaps_.begin(), gaps_.end(), 0.0) / static_cast<double>(gaps_.size()), least_mean_s_);
@@ -51,8 +51,8 @@ phi::phi(policy::settings&& s, std::uint64_t seed, std::int64_t now_ns)
       success_threshold_(s.count("success_threshold", 1, 1, 10'000)),
       passive_threshold_(s.count("passive_failure_threshold", 3, 1, 10'000)),
       grace_ns_(s.seconds("startup_grace_s", 0, true)),
-      arrivals_(s.count("window", 100, 2, 10'000), seconds(schedule_.interval_ns()),
-                s.number("min_std_s", seconds(schedule_.interval_ns()) / 10, 0.001, policy::longest_s)) {
+      arrivals_(s.count("window", 100, 2, 10'000), seconds(schedule_.pause_ns()),
+                s.number("min_std_s", seconds(schedule_.pause_ns()) / 10, 0.001, policy::longest_s)) {
     s.accept("failure_threshold");  // of the other policy: here phi decides
     s.finish();
     if (degraded_phi_ > down_phi_) throw holdfast::sdk::plugin_error(HF_E_INVALID, "phi_degraded must not be above phi_down");

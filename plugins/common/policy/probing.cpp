@@ -14,15 +14,19 @@ constexpr double largest = 1e15;
 }  // namespace
 
 probe_schedule::probe_schedule(settings& s, std::uint64_t seed)
-    : interval_ns_(s.seconds("interval_s", 30)), timeout_ns_(s.seconds("timeout_s", 5)), jitter_(s.number("jitter", 0.1, 0, 0.9)), chance_(seed) {
+    : interval_ns_(s.seconds("interval_s", 30)),
+      timeout_ns_(s.seconds("timeout_s", 5)),
+      pause_ns_(std::max(interval_ns_ - timeout_ns_, interval_ns_ / 2)),
+      jitter_(s.number("jitter", 0.1, 0, 0.9)),
+      chance_(seed) {
     s.accept("probe");  // read by the host
 }
 
-void probe_schedule::begin(std::int64_t now_ns) { next_ns_ = now_ns + static_cast<std::int64_t>(static_cast<double>(interval_ns_) * chance_.unit()); }
+void probe_schedule::begin(std::int64_t now_ns) { next_ns_ = now_ns + static_cast<std::int64_t>(static_cast<double>(pause_ns_) * chance_.unit()); }
 
 void probe_schedule::probed(std::int64_t now_ns, bool in_doubt) {
-    const std::int64_t pause = in_doubt ? std::min(interval_ns_, std::max(timeout_ns_, soon_ns)) : interval_ns_;
-    next_ns_ = now_ns + std::max<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(pause) * chance_.between(1 - jitter_, 1 + jitter_)), 1);
+    const std::int64_t pause = in_doubt ? std::min(pause_ns_, std::max(timeout_ns_, soon_ns)) : pause_ns_;
+    next_ns_ = now_ns + std::max<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(pause) * chance_.between(1 - jitter_, 1)), 1);
 }
 
 void probe_schedule::soon(std::int64_t now_ns) { next_ns_ = std::min(next_ns_, now_ns + soon_ns); }

@@ -10,7 +10,8 @@
 
 namespace policy {
 
-/// When the next probe is due: spread at the start so that many servers are not probed at once, sooner while in doubt.
+/// When the next probe is due: spread at the start so that many servers are not probed at once, sooner while in doubt. Silence
+/// is known within the interval after the last answer: a probe starts early enough to time out in it, and jitter only shortens.
 class probe_schedule {
   public:
     probe_schedule(settings& s, std::uint64_t seed);
@@ -20,9 +21,10 @@ class probe_schedule {
     std::int64_t next_ns() const { return next_ns_; }
     std::int64_t interval_ns() const { return interval_ns_; }
     std::int64_t timeout_ns() const { return timeout_ns_; }
+    std::int64_t pause_ns() const { return pause_ns_; }  ///< longest between two probes; half the interval where the timeout leaves less
 
   private:
-    std::int64_t interval_ns_, timeout_ns_;
+    std::int64_t interval_ns_, timeout_ns_, pause_ns_;
     double jitter_;
     chance chance_;
     std::int64_t next_ns_ = 0;

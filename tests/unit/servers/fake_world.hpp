@@ -49,7 +49,7 @@ struct fake_breaker {
     }
 };
 
-/// Down after the first failed active probe or three failed calls in a row; a probe every 30 s.
+/// Down after the first failed active probe or three failed calls in a row; a probe after 25 s, so that it has failed after 30.
 struct fake_health {
     struct monitor {
         int failed_probes = 0, failed_calls = 0;
@@ -80,7 +80,7 @@ struct fake_health {
                 auto& x = *static_cast<monitor*>(m);
                 const bool down = x.failed_probes > 0 || x.failed_calls > 2;
                 v->state = down ? HF_HEALTH_DOWN : HF_HEALTH_UP;
-                v->next_check_ns = now + 30'000'000'000;
+                v->next_check_ns = now + 25'000'000'000;
                 v->probe_timeout_ns = 5'000'000'000;
                 std::strcpy(v->reason, down ? "it failed" : "");
             },

@@ -205,7 +205,7 @@ TEST_F(server_health_test, a_connection_that_is_given_up_during_a_check_is_lost_
     w.apply(w.config({"a"}));
     auto& a = w.transport.servers["a"];
     a.silent = true;
-    w.advance(seconds(31));  // a check is out
+    w.advance(seconds(26));  // a check is out
     a.silent = false;
     for (int i = 0; i < 1'100; ++i) w.transport.say(a, {{"jsonrpc", "2.0"}, {"id", 1'000'000 + i}, {"result", json::object()}});
     w.rt.run_until_idle();

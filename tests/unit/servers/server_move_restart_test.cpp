@@ -164,7 +164,7 @@ TEST(server_move_restart, stop_and_the_end_of_the_host_end_the_waiting) {
 TEST(server_move_restart, a_probe_under_way_does_not_count_as_failed) {
     restarting_world w;
     w.a().silent = true;
-    w.advance(seconds(31));
+    w.advance(seconds(16));
     w.a().silent = false;
     w.replace();
     w.advance(seconds(20));

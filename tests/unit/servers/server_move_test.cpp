@@ -358,7 +358,7 @@ TEST(server_move, calls_that_time_out_on_the_old_connection_do_not_judge_the_new
 TEST(server_move, a_probe_under_way_does_not_judge_the_new_connection) {
     moving_world w;
     w.a().silent = true;
-    w.advance(seconds(31));  // a probe has been sent, its answer is missing
+    w.advance(seconds(16));  // a probe has been sent, its answer is missing
     w.transport.servers["a"].silent = false;
     w.replace();
     w.advance(seconds(20));

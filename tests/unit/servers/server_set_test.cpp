@@ -105,7 +105,7 @@ TEST(server_set, silence_is_noticed_by_the_health_check_within_its_interval) {
     EXPECT_EQ(w.status_of("a"), "healthy");
     EXPECT_TRUE(w.row("a")["last_check"].is_string());
     w.transport.servers["a"].silent = true;
-    w.advance(seconds(36));
+    w.advance(seconds(30));
     EXPECT_NE(w.status_of("a"), "healthy");
     EXPECT_TRUE(w.set->tools()->tools.empty()) << "withdrawn from the catalogue";
 }
