@@ -200,7 +200,7 @@ constexpr const char* schema_text = R"json({
           "description": "permanent: always recovered; transient: not after it ended by itself with status 0; temporary: never. Default: transient for programs started here, permanent for others and internal ones. An object says it for each way of being lost: exit, crash, hang, health"
         },
         "memory_mb": {"type": "integer", "minimum": 16, "maximum": 1048576},
-        "move": {"enum": ["overlap", "restart"], "default": "overlap", "description": "When the transport plugin is replaced: a second connection beside the first, or, for a server that cannot run twice, a restart between two calls"},
+        "move": {"enum": ["overlap", "restart"], "default": "overlap", "description": "When the transport plugin is replaced or this entry is changed: a second connection beside the first, or, for a server that cannot run twice, a restart between two calls"},
         "pool": {"$ref": "#/$defs/pool", "description": "For servers on the network: calls go over several connections, one call to a connection at a time"},
         "stop_grace_s": {"type": "number", "minimum": 0, "maximum": 600},
         "connect_timeout_s": {"type": "number", "minimum": 0.1, "maximum": 600},

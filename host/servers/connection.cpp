@@ -127,6 +127,8 @@ void connection::abandon(const std::string& id) {
     plugins::invoke(shared_->transport, [&](const hf_transport& t, void* self) { t.abandon(self, shared_->id, sdk::bytes(id)); });
 }
 
+void connection::set_grace(milliseconds grace) noexcept { shared_->grace = grace; }
+
 void connection::close() {
     if (shared_->over.load() || shared_->closing.exchange(true)) return;
     // Real time: the deadline is the transport's to keep, whatever clock the actors run on.

@@ -43,6 +43,8 @@ class connection {
     /// Errors: overloaded, transport_lost: nothing was sent.
     result<void> send(const std::string& message);
     void abandon(const std::string& request_id);
+    /// How long close() gives it. [the owner's thread, as close()]
+    void set_grace(milliseconds grace) noexcept;
     /// closed{} follows.
     void close();
     /// The receiver is done with a message of that size.

@@ -7,15 +7,17 @@
 #include "kernel/supervise/runtime.hpp"
 #include "mcp/client_machine.hpp"
 #include "servers/connection.hpp"
+#include "servers/server_spec.hpp"
 
 namespace holdfast::servers {
 
 struct link {
-    explicit link(mcp::client_options o) : machine(std::move(o)) {}
+    link(mcp::client_options o, std::shared_ptr<const server_spec> s) : machine(std::move(o)), spec(std::move(s)) {}
 
     std::uint64_t id = 0;                ///< the connection's, also after its end; 0: it never opened
     std::unique_ptr<connection> wire;    ///< null: closed or lost
     mcp::client_machine machine;
+    const std::shared_ptr<const server_spec> spec;  ///< it was made from. Second owners: see server_record
     std::optional<std::int64_t> pid;
     std::optional<steady_time> armed;    ///< for which of the machine's deadlines
     supervise::timer_handle timer;

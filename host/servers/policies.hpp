@@ -27,6 +27,7 @@ class policy_handle {
     /// hand goes on being used: its lease keeps it valid. Errors: unavailable, naming the plugin.
     result<void> ensure(steady_time now);
     const std::string& use() const { return use_; }
+    bool is_made_of(const std::string& use, const json& config) const { return use_ == use && config_ == dump(config); }
 
   protected:
     void drop() noexcept;

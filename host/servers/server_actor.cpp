@@ -231,24 +231,6 @@ void server_actor::obey(command c, supervise::reply<json> done) {
         done(row());
 }
 
-void server_actor::reconfigure() {
-    const auto fresh = record_->spec();
-    if (stopping_ || *fresh == *spec_) return;
-    const bool was_enabled = spec_->enabled;
-    end_move({errc::transport_lost, "its configuration changed"});
-    spec_ = fresh;
-    status_.set_rules(spec_->rules);
-    breaker_.reset();
-    health_.reset();
-    verdict_ = {};
-    record_->last_tools = 0;
-    record_->known_era = mcp::era::unknown;
-    if (!begun_) return;
-    if (was_enabled && !spec_->enabled) return feed_status(ev::disable{});
-    if (!was_enabled && spec_->enabled && status_.state.now == status::disabled) return feed_status(ev::enable{});
-    feed_status(ev::restart{"its configuration changed"});
-}
-
 void server_actor::on_stop() {
     if (std::exchange(stopping_, true)) return;
     if (status_.state.now == status::healthy) count(&server_figures::stopped);

@@ -66,10 +66,10 @@ class server_actor final : public supervise::actor {
 
     // server_connection.cpp: one attempt, one connection
     void connect(std::uint32_t number);
-    result<void> prepare_policies();
-    result<plugins::bound<hf_transport>> resolve_transport() const;  ///< Errors: unavailable, naming the plugin
+    using shared_spec = std::shared_ptr<const server_spec>;
+    result<plugins::bound<hf_transport>> resolve_transport(const server_spec& spec) const;  ///< Errors: unavailable, naming the plugin
     enum class role { whole, calls_only };
-    result<std::shared_ptr<link>> open_link(plugins::bound<hf_transport> transport, role r = role::whole);  ///< Errors: those of the transport's open()
+    result<std::shared_ptr<link>> open_link(plugins::bound<hf_transport> transport, shared_spec spec, role r = role::whole);  ///< Errors: those of the transport's open()
     error not_ready(const link& l) const;
     void attempt_failed(error why);
     void close_connection(const error& why);
@@ -95,8 +95,14 @@ class server_actor final : public supervise::actor {
         (context_->totals.*what).fetch_add(1, std::memory_order_relaxed);
     }
 
-    // server_move.cpp: to a new generation of the transport
-    std::string transport_name() const;
+    // server_reconfigure.cpp: another configuration
+    result<void> prepare_policies();
+    void exchange_policies();  ///< of a server that is not interrupted for it
+    void abandon_next();       ///< it was made from the configuration before
+
+    // server_move.cpp: to a new generation of the transport, or to what its configuration says now
+    result<bool> is_current(const link& l) const;  ///< Errors: those of resolve_transport()
+    std::string move_goal() const;
     void begin_move(move_gate::permit permit);
     void move_failed(const error& why);
     void on_next_ready(mcp::out::ready r);
@@ -124,12 +130,13 @@ class server_actor final : public supervise::actor {
     bool pool_link_lost(link& l, const error& why);
     bool pool_probed(const mcp::out::probed& p);
     void end_pool(const error& why);
+    void renew_pool();
 
     // server_calls.cpp: calls and health
     bool send_call(const std::shared_ptr<link>& l, std::shared_ptr<call_job> job);  ///< false: refused, nothing was sent
     void on_done(link& l, mcp::out::done d);
     void on_input(mcp::out::input i);
-    json roots() const { return spec_->roots.is_array() ? spec_->roots : context_->options.roots; }
+    json roots(const server_spec& s) const { return s.roots.is_array() ? s.roots : context_->options.roots; }
     void on_log_message(mcp::out::message m);
     void on_probed(link& l, const mcp::out::probed& p);
     void observe(bool active, bool ok, int fault, nanoseconds latency);
@@ -146,6 +153,7 @@ class server_actor final : public supervise::actor {
     status_machine status_;
     std::unique_ptr<breaker_policy> breaker_;
     std::unique_ptr<health_policy> health_;
+    bool policies_stale_ = false;          ///< those in hand are of the configuration before: its own cannot be made yet
     health_verdict verdict_;
     std::optional<wall_time> last_check_;
     errc last_fault_ = errc::unavailable;  ///< of the check or call that failed last
@@ -170,6 +178,7 @@ class server_actor final : public supervise::actor {
     bool holding_ = false;                 ///< "move": "restart" is under way; once no call is in flight link_ is null until it is back
     std::map<std::uint64_t, held_call> held_;  ///< calls meanwhile, in the order they came
     bool move_asked_ = false;              ///< for a permit
+    std::string goal_;                     ///< of the move under way or tried last, for people
     move_gate::permit move_permit_;        ///< while next_ is being opened or calls are held
     std::uint32_t move_failures_ = 0;      ///< in a row
     steady_time move_began_{};

@@ -92,7 +92,7 @@ void server_actor::on_input(mcp::out::input i) {
     if (i.method == "roots/list" && it->second->hosts_own) {
         // As a message of its own: there may be more to do for what the machine was just fed.
         auto self = supervise::ref<server_actor>::share(this);
-        return void(self.tell_always([id = i.id, key = std::move(i.key)](server_actor& a) { a.answer(id, key, {{"roots", a.roots()}}); }));
+        return void(self.tell_always([id = i.id, key = std::move(i.key)](server_actor& a) { a.answer(id, key, {{"roots", a.roots(*a.spec_)}}); }));
     }
     if (it->second->events.input)
         it->second->events.input(input_request{std::move(i.key), std::move(i.method), std::move(i.params), i.more});
@@ -171,6 +171,7 @@ void server_actor::on_done(link& l, mcp::out::done d) {
 
 void server_actor::probe() {
     if (status_.state.now != status::healthy || probe_ != 0 || !link_) return;
+    if (policies_stale_) exchange_policies();
     probe_ = next_probe_++;
     feed(link_, mcp::in::probe{probe_, verdict_.probe_timeout, spec_->probe.request});
 }

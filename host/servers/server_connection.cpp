@@ -26,10 +26,10 @@ void server_actor::connect(std::uint32_t number) {
     if (next_) {  // it was on its way when the first was lost
         adopt_next();
     } else {
-        auto transport = resolve_transport();
+        auto transport = resolve_transport(*spec_);
         if (!transport) return attempt_failed(transport.error());
         if (++record_->starts > 1) count(&server_figures::restarted);
-        auto opened = open_link(std::move(*transport));
+        auto opened = open_link(std::move(*transport), spec_);
         if (!opened) return attempt_failed(opened.error());
         link_ = std::move(*opened);
     }
@@ -38,43 +38,34 @@ void server_actor::connect(std::uint32_t number) {
     });
 }
 
-result<void> server_actor::prepare_policies() {
-    const auto& o = context_->options;
-    const std::uint64_t seed = o.random_seed ? o.random_seed + record_->ordinal : supervise::random_seed();
-    if (!breaker_) breaker_ = std::make_unique<breaker_policy>(o.breaker, spec_->breaker_use, spec_->breaker, seed);
-    if (!health_) health_ = std::make_unique<health_policy>(o.health, spec_->health_use, spec_->health, seed);
-    if (auto ok = breaker_->ensure(now()); !ok) return ok;
-    return health_->ensure(now());
-}
-
-result<plugins::bound<hf_transport>> server_actor::resolve_transport() const {
+result<plugins::bound<hf_transport>> server_actor::resolve_transport(const server_spec& spec) const {
     const auto& resolve = context_->options.transport;
     if (!resolve) return fail(errc::unavailable, "the host has no transports");
-    auto transport = resolve(spec_->transport);
+    auto transport = resolve(spec.transport);
     if (!transport)
-        return fail(errc::unavailable, "the transport plugin '" + spec_->transport + "' is not available: " + transport.error().message);
+        return fail(errc::unavailable, "the transport plugin '" + spec.transport + "' is not available: " + transport.error().message);
     return transport;
 }
 
-result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transport> transport, role r) {
+result<std::shared_ptr<link>> server_actor::open_link(plugins::bound<hf_transport> transport, shared_spec spec, role r) {
     const auto& o = context_->options;
     mcp::client_options options;
-    options.http = spec_->http;
+    options.http = spec->http;
     options.known = record_->known_era;
     options.client_info = o.client_info;
-    options.roots = roots();
+    options.roots = roots(*spec);
     // One for calls alone follows no wish and hears of no change, so it may not answer from memory.
     if (r == role::whole) options.watched = record_->watched();
     else options.limits.max_cached_reads = 0;
     options.log_level = context_->notices.log_level();
-    options.limits.probe_timeout = spec_->probe_timeout;
-    options.limits.idle_timeout = spec_->idle_timeout;
-    auto l = std::make_shared<link>(std::move(options));
+    options.limits.probe_timeout = spec->probe_timeout;
+    options.limits.idle_timeout = spec->idle_timeout;
+    auto l = std::make_shared<link>(std::move(options), spec);
     l->table = transport.table;
     l->instance = transport.self;
     // Reports may come before open() returns; they queue behind this turn.
     auto self = supervise::ref<server_actor>::share(this);
-    auto opened = connection::open(std::move(transport), spec_->connection, spec_->stop_grace,
+    auto opened = connection::open(std::move(transport), spec->connection, spec->stop_grace,
                                    [self](std::uint64_t conn, transport_report report) {
                                        (void)self.tell_always([conn, r = std::move(report)](server_actor& a) mutable { a.on_report(conn, std::move(r)); });
                                    });
@@ -196,13 +187,13 @@ std::optional<error> server_actor::doubt(const mcp::out::ready& r) const {
 void server_actor::greet(link& l, mcp::out::ready r) {
     l.welcome = std::move(r);
     l.greeting = next_probe_++;
-    feed(find_link(l.id), mcp::in::probe{l.greeting, spec_->connect_timeout, spec_->init.request});
+    feed(find_link(l.id), mcp::in::probe{l.greeting, l.spec->connect_timeout, l.spec->init.request});
 }
 
 void server_actor::on_greeted(link& l, const mcp::out::probed& p) {
     if (l.machine.is_over()) return;  // that is told by itself
     l.greeting = 0;
-    auto ok = p.outcome ? p.outcome->is_null() ? result<void>(fail(errc::protocol_error, "the server does not know the method")) : spec_->init.judge(*p.outcome)
+    auto ok = p.outcome ? p.outcome->is_null() ? result<void>(fail(errc::protocol_error, "the server does not know the method")) : l.spec->init.judge(*p.outcome)
                         : result<void>(tl::unexpected(p.outcome.error()));
     if (!ok) return link_lost(l, {ok.error().code, "health.init_message: " + ok.error().message});
     l.greeted = true;  // the turn ends with settle()
@@ -221,7 +212,7 @@ void server_actor::settle(link& l) {
 }
 
 void server_actor::on_ready(link& l, mcp::out::ready r) {
-    if (spec_->init && !l.greeted) return greet(l, std::move(r));
+    if (l.spec->init && !l.greeted) return greet(l, std::move(r));
     if (&l == next_.get()) return on_next_ready(std::move(r));
     if (pool_link_ready(l)) return;
     if (&l != link_.get() || !status_.state.attempting) return;

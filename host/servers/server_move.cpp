@@ -1,11 +1,12 @@
-// Make before break: when a transport plugin has been replaced, a connected server opens a second connection through the new
-// generation while the first serves; ready, it takes over, and the first one stays for the calls that were sent on it.
+// Make before break: when a transport plugin has been replaced, or the configuration of the server, a connected server opens a
+// second connection the new way while the first serves; ready, it takes over, and the first one stays for the calls that were
+// sent on it.
 // A server that cannot run twice ("move": "restart") is emptied, ended and started again instead; new calls wait meanwhile.
 #include "servers/server_actor.hpp"
 
 namespace holdfast::servers {
 namespace {
-constexpr seconds drain_deadline{25};      // from the take-over. The plugin's own drain time, if shorter, ends it as a loss
+constexpr seconds drain_deadline{25};      // from the take-over to a new generation. The plugin's own drain time, if shorter, ends it as a loss
 constexpr std::size_t max_draining = 8;    // connections before that still have calls; the next move waits for one to end
 constexpr std::size_t max_held = 1'024;    // calls that wait while a server restarts to move
 constexpr seconds first_retry{2}, longest_retry{15};
@@ -18,18 +19,27 @@ nanoseconds retry_delay(std::uint32_t failures) {
 }
 }  // namespace
 
-std::string server_actor::transport_name() const {
-    const auto& name = context_->options.transport_instance;
-    return name ? name(spec_->transport) : spec_->transport;
+result<bool> server_actor::is_current(const link& l) const {
+    if (l.spec->connection_print != spec_->connection_print) return false;
+    auto transport = resolve_transport(*spec_);
+    if (!transport) return tl::unexpected(transport.error());
+    return l.is_through(*transport);
 }
 
-/// Called whenever there may be a newer generation. A move under way looks again at its end, so replacements coalesce.
+std::string server_actor::move_goal() const {
+    if (link_->spec->connection_print != spec_->connection_print) return "its new configuration";
+    const auto& name = context_->options.transport_instance;
+    return "the new generation of " + (name ? name(spec_->transport) : spec_->transport);
+}
+
+/// Called whenever there may be a newer generation or configuration. A move under way looks again at its end, so they coalesce.
 void server_actor::consider_move() {
     if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_ || holding_ || move_asked_) return;
     move_timer_.cancel();
-    auto transport = resolve_transport();
-    if (!transport) return move_failed(transport.error());
-    if (link_->is_through(*transport)) return;
+    goal_ = move_goal();
+    const auto current = is_current(*link_);
+    if (!current) return move_failed(current.error());
+    if (*current) return;
     move_asked_ = true;
     auto self = supervise::ref<server_actor>::share(this);
     context_->moves.ask([self](move_gate::permit p) {
@@ -42,10 +52,11 @@ void server_actor::begin_move(move_gate::permit permit) {
     move_asked_ = false;
     if (stopping_ || status_.state.now != status::healthy || !link_ || !link_->wire || next_ || holding_) return;
     if (draining_.size() >= max_draining) return;  // drained() looks again
-    auto transport = resolve_transport();
-    if (!transport) return move_failed(transport.error());
-    if (link_->is_through(*transport)) return;
-    server_log(false, "moving to a new generation of " + transport_name());
+    goal_ = move_goal();
+    const auto current = is_current(*link_);
+    if (!current) return move_failed(current.error());
+    if (*current) return;
+    server_log(false, "moving to " + goal_);
     move_began_ = now();
     move_permit_ = std::move(permit);
     if (!spec_->restarts_to_move) return open_next();
@@ -55,9 +66,9 @@ void server_actor::begin_move(move_gate::permit permit) {
 }
 
 void server_actor::open_next() {
-    auto transport = resolve_transport();
+    auto transport = resolve_transport(*spec_);
     if (!transport) return move_failed(transport.error());
-    auto opened = open_link(std::move(*transport));
+    auto opened = open_link(std::move(*transport), spec_);
     if (!opened) return move_failed(opened.error());
     next_ = std::move(*opened);
     move_timer_ = tell_after(spec_->connect_timeout, [this] {
@@ -70,10 +81,13 @@ void server_actor::move_failed(const error& why) {
     move_permit_.reset();
     if (auto l = std::move(next_)) close_link(std::move(l), why);
     if (stopping_ || status_.state.now != status::healthy) return;  // recovery opens its own
-    if (!link_) return lost({why.code, "it could not be moved to the new generation of " + transport_name() + ": " + why.message});
+    const std::string what = "it could not be moved to " + goal_ + ": " + why.message;
+    if (!link_) return lost({why.code, what});
     const nanoseconds delay = retry_delay(++move_failures_);
-    server_log(true, "it could not be moved to the new generation of " + transport_name() + ": " + why.message + "; the old connection goes on, next attempt in " +
-                         std::to_string(std::chrono::ceil<seconds>(delay).count()) + " s");
+    server_log(true, what + "; the old connection goes on, next attempt in " + std::to_string(std::chrono::ceil<seconds>(delay).count()) + " s");
+    // A person changed it, and waits for what it does.
+    if (move_failures_ == 1 && link_->spec->connection_print != spec_->connection_print)
+        context_->report.notify_admins("warning", record_->name + " goes on as it was configured before: " + what, {{"mcp_name", record_->name}, {"next_step", "server.log"}});
     move_timer_ = tell_after(delay, [this] { consider_move(); });
 }
 
@@ -97,19 +111,10 @@ void server_actor::on_next_ready(mcp::out::ready r) {
         context_->catalogue_changed();
     }
     if (old) drain(std::move(old));
-    // Those of the pool drain with their calls; the next ones are made through the new generation.
-    pool_timer_.cancel();
-    pool_.reset();
-    pool_probes_.clear();
-    auto waiting = std::exchange(pool_waiting_, {});
-    for (auto& [number, l] : std::exchange(pooled_, {})) drain(l);
-    server_log(false, "moved to the new generation of " + transport_name());
+    server_log(false, "moved to " + goal_);
     publish();
     send_held();
-    for (auto& [id, held] : waiting) {
-        held.job->timeout = std::max(milliseconds(1), held.job->timeout - std::chrono::duration_cast<milliseconds>(now() - held.since));
-        pool_call(std::move(held.job));
-    }
+    renew_pool();
     follow_verdict();
     consider_move();
 }
@@ -120,7 +125,7 @@ void server_actor::vacate() {
     move_timer_.cancel();
     health_timer_.cancel();
     probe_ = 0;
-    close_link(std::exchange(link_, nullptr), {errc::transport_lost, "the server restarts for a new generation of its transport"});
+    close_link(std::exchange(link_, nullptr), {errc::transport_lost, "the server restarts to move to " + goal_});
     if (leaving_.empty() || spec_->http) open_next();  // else left() does: the old process may still hold files and ports
 }
 
@@ -173,6 +178,8 @@ void server_actor::drain(std::shared_ptr<link> old) {
     old->draining = true;
     draining_.push_back(old);
     if (old->machine.pending_calls() == 0) return drained(*old, {errc::cancelled, "the server was moved"});
+    // Where only the configuration is another, nothing presses: its calls' own timeouts end it.
+    if (link_ && old->table == link_->table && old->instance == link_->instance) return;
     old->deadline = tell_after(drain_deadline, [this, conn = old->id] {
         const auto l = find_link(conn);
         if (!l || !l->draining) return;

@@ -39,8 +39,9 @@ void server_actor::feed_pool(supervise::pool_event e) {
 void server_actor::perform(supervise::pool_action& action) {
     namespace act = supervise::pool_act;
     if (auto* c = std::get_if<act::create>(&action)) {
-        auto transport = resolve_transport();
-        auto opened = transport ? open_link(std::move(*transport), role::calls_only) : result<std::shared_ptr<link>>(tl::unexpected(transport.error()));
+        const auto spec = link_ ? link_->spec : spec_;  // what the configuration says now is proven by the server's first connection
+        auto transport = resolve_transport(*spec);
+        auto opened = transport ? open_link(std::move(*transport), spec, role::calls_only) : result<std::shared_ptr<link>>(tl::unexpected(transport.error()));
         if (!opened) return feed_pool(supervise::pool_ev::create_failed{c->conn, opened.error()});
         pooled_[c->conn] = std::move(*opened);
     } else if (auto* d = std::get_if<act::destroy>(&action)) {
@@ -91,7 +92,7 @@ bool server_actor::pool_link_ready(const link& l) {
 bool server_actor::pool_link_lost(link& l, const error& why) {
     const auto number = pool_number(l);
     if (!number) return false;
-    const bool was_ready = l.machine.is_ready() && (l.greeted || !spec_->init);
+    const bool was_ready = l.machine.is_ready() && (l.greeted || !l.spec->init);
     close_link(pooled_.extract(*number).mapped(), why);  // its calls fail here
     // Which of the two it is depends on how far it had come; the other one finds nothing.
     if (!was_ready) feed_pool(supervise::pool_ev::create_failed{*number, why});
@@ -108,7 +109,23 @@ bool server_actor::pool_probed(const mcp::out::probed& p) {
     return true;
 }
 
-/// All connections are of a server that is gone, or of a transport that was replaced.
+/// Its connections end with their calls; the next ones are made through the generation and from the configuration of now.
+void server_actor::renew_pool() {
+    pool_timer_.cancel();
+    pool_.reset();
+    pool_probes_.clear();
+    record_->set_pool({});
+    auto waiting = std::exchange(pool_waiting_, {});
+    for (auto& [number, l] : std::exchange(pooled_, {})) drain(l);
+    for (auto& [id, held] : waiting) {
+        held.job->timeout = std::max(milliseconds(1), held.job->timeout - std::chrono::duration_cast<milliseconds>(now() - held.since));
+        if (spec_->pool) pool_call(std::move(held.job));
+        else (void)send_call(link_, std::move(held.job));
+    }
+    note_load();
+}
+
+/// All connections are of a server that is gone.
 void server_actor::end_pool(const error& why) {
     pool_timer_.cancel();
     pool_.reset();

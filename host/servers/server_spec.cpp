@@ -210,6 +210,11 @@ result<std::shared_ptr<const server_spec>> make_spec(const std::string& name, co
     if (!cwd.empty()) spec->connection["cwd"] = cwd;
     spec->fingerprint = dump(json{{"server", server}, {"breaker", merged(breaker, member(server, "breaker"))},
                                   {"health", merged(health, member(server, "health"))}});
+    json made_of = spec->connection;  // what is left is read when a connection is made, by us or by a transport
+    for (const char* key : {"call_timeout_s", "description", "era_probe_timeout_s", "stop_grace_s"}) made_of.erase(key);
+    if (transport == "stdio") made_of.erase("connect_timeout_s");  // the others hand it on
+    made_of["transport"] = transport;
+    spec->connection_print = dump(made_of);
     return std::shared_ptr<const server_spec>(std::move(spec));
 }
 

@@ -38,6 +38,7 @@ struct server_spec {
     std::vector<std::string> overridden;  ///< keys set at runtime, "health.interval_s": for people, not part of the fingerprint
     bool added = false;           ///< exists by what was set at runtime alone
     std::string fingerprint;      ///< equal fingerprints: nothing to do
+    std::string connection_print; ///< equal ones: a connection made for the one serves the other as well
 
     friend bool operator==(const server_spec& a, const server_spec& b) { return a.fingerprint == b.fingerprint; }
 };

@@ -179,7 +179,7 @@ describe('a live edit', () => {
       assert.equal(now.servers.a, first.servers.a);
       assert.equal(now.url, first.url);
       assert.deepEqual({ ...now.flat, b: 0 }, { ...first.flat, b: 0 });
-      assert.ok(!alive(first.servers.b));
+      await until('the process of b before is gone', () => !alive(first.servers.b));
 
       // One plugin's settings, by rename as editors do it.
       config.plugins.demo.settings.delay_ms = 1;
@@ -203,6 +203,27 @@ describe('a live edit', () => {
       fs.writeFileSync(host.file, JSON.stringify(config));
       assert.deepEqual(await host.call('config.reload'), { changed: [], errors: [] });
       assert.equal((await host.call('host.info')).pid, host.pid);
+    }));
+
+  test('a call under way does not notice an edit of its server', () =>
+    withHost(configuration({ mcpServers: { a: demoServer() } }), async (host) => {
+      const events = await host.control.subscribe('session:admin_dashboard');
+      await host.echo('a');
+      const { pid } = await host.server('a');
+      const slow = () => host.call('tool.call', { server: 'a', tool: 'slow', arguments: { duration_ms: 1500 } });
+      const first = slow();
+      const judged = { description: 'for people', health: { interval_s: 7 }, breaker: { failure_threshold: 4 }, call_timeout_s: 600 };
+      assert.deepEqual(await applied(host, events, () => host.write(configuration({ mcpServers: { a: demoServer(judged) } }))), ['changed mcpServers/a']);
+      const second = slow();
+      assert.deepEqual(await applied(host, events, () => host.write(configuration({ mcpServers: { a: demoServer({ ...judged, env: { X: '1' } }) } }))), ['changed mcpServers/a']);
+      await until('the new process serves', async () => (await host.server('a')).pid !== pid);
+      assert.ok(alive(pid), 'the one before still works for its calls');
+      assert.match(JSON.stringify(await first), /Took 1500 ms/);
+      assert.match(JSON.stringify(await second), /Took 1500 ms/);
+      await until('the process before is gone', () => !alive(pid));
+      const row = await host.server('a');
+      assert.equal(row.status, 'healthy');
+      assert.equal(row.restarts, 0);
     }));
 
   test('a broken edit changes nothing and says why', () =>

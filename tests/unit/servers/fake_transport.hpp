@@ -39,6 +39,7 @@ struct personality {
     std::vector<json> told;        ///< answers to requests of its own
     std::vector<json> wishes;      ///< subscriptions and log levels asked for
     std::vector<std::uint64_t> called_on;  ///< the connection of each
+    std::vector<json> made_from;   ///< what each connection was opened with
     int open_now = 0, most_open = 0;
     std::uint64_t conn = 0;
     hf_transport_sink sink{};
@@ -143,6 +144,7 @@ class fake_transport {
         const std::string name = string_or(*parsed, "name");
         personality& p = t.servers[name];
         p.opened_at.push_back(std::chrono::duration<double>(t.rt->now() - t.t0).count());
+        p.made_from.push_back(*parsed);
         if (p.throws) throw std::runtime_error("the transport broke");
         if (member(member(*parsed, "auth"), "action").is_string()) {  // an errand, not a connection; it succeeds at once
             p.opened_at.pop_back();

@@ -14,13 +14,14 @@ struct fake_breaker {
     bool refuse = false, throws = false;
     std::int64_t retry_after_ns = 0;
     std::vector<int> outcomes;
-    int open_handles = 0;
+    int open_handles = 0, opened = 0;
     const hf_breaker* table() {
         static constexpr hf_breaker t{
             sizeof(hf_breaker), 1,
             [](void* self, hf_bytes, std::uint64_t, std::int64_t, void** out, hf_error*) -> std::int32_t {
                 expect_mark();
                 ++static_cast<fake_breaker*>(self)->open_handles;
+                ++static_cast<fake_breaker*>(self)->opened;
                 *out = self;
                 return HF_OK;
             },

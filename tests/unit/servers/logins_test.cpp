@@ -178,6 +178,7 @@ TEST(server_identity, nothing_that_was_told_to_one_account_is_there_for_the_next
     w.read();
     EXPECT_EQ(w.reads(), 1) << "the second came from memory";
     const auto before = w.connections();
+    w.transport.servers["srv"].most_open = w.transport.servers["srv"].open_now;
     w.transport.servers["srv"].tools = 2;
     w.errand(&L::logout);
     EXPECT_EQ(w.connections(), before + 1) << "a connection carries its session and what was read for whoever was logged in";
