@@ -52,11 +52,14 @@ const method* method_table::admit(const identity& who, const std::string& name, 
         const std::string close = nearest(name, names);
         return refuse({errc::not_found, "no method '" + name + "'" + (close.empty() ? ": GET /api/v1/openapi.json lists them" : ": did you mean '" + close + "'?")});
     }
-    if (who.rights < m->needs)
-        return refuse({errc::forbidden, name + " needs the role " + std::string(to_string(m->needs)) + ", " + who.user + " has " + std::string(to_string(who.rights))});
+    const auto forbidden = [&](role needs) {
+        return refuse({errc::forbidden, name + " needs the role " + std::string(to_string(needs)) + (needs == m->needs ? "" : " for this") + ", " + who.user + " has " + std::string(to_string(who.rights))});
+    };
+    if (who.rights < m->needs) return forbidden(m->needs);
     if (params.is_null()) params = json::object();
     if (auto wrong = config::validate(m->params_schema, params, ""); !wrong.empty())
         return refuse({errc::invalid_argument, name + ": " + (wrong[0].pointer.empty() ? "params" : wrong[0].pointer) + ": " + wrong[0].message});
+    if (const role needs = m->needs_for ? m->needs_for(params) : m->needs; who.rights < needs) return forbidden(needs);
     return m;
 }
 

@@ -40,6 +40,8 @@ struct method {
     /// Instead of `handler`: a method that answers in pieces, for callers that take them (plugins, the control socket; not POST
     /// /api/v1/call). As handler; what it returns may be empty: then it cannot be cancelled.
     std::function<cancel_fn(const identity&, json params, chunk_fn, reply)> stream;
+    /// What it needs beyond `needs`, where that depends on what is asked. Params are valid.
+    std::function<role(const json& params)> needs_for = {};
 };
 
 /// Filled at start by app, then read-only. [any thread]

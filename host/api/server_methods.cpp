@@ -31,14 +31,22 @@ void register_server_methods(method_table& table, std::shared_ptr<servers::serve
         table.add({name, role::op, summary, name_params(), {},
                    [set, act = act](const identity&, json p, reply done) { ((*set).*act)(p["name"].get<std::string>(), std::move(done)); }});
 
-    table.add({"server.bulk", role::op, "Starts, stops, restarts, enables or disables many servers; without names all that the action can concern",
-               object_schema({{"action", json{{"enum", {"start", "stop", "restart", "enable", "disable"}}}, true},
-                              {"names", json{{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}, {"maxItems", servers::max_servers}}}}), {},
-               [set](const identity&, json p, reply done) {
+    // What a configuration says is run as a command by the host: for admins.
+    const auto who = [](const identity& i) { return i.user + (i.via.empty() ? "" : " via " + i.via); };
+    constexpr const char* update = "update_config";
+    table.add({"server.bulk", role::op, "Starts, stops, restarts, enables, disables or (admins) changes the settings of many servers; without names all that the action can concern",
+               object_schema({{"action", json{{"enum", {"start", "stop", "restart", "enable", "disable", update}}}, true},
+                              {"names", json{{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}, {"maxItems", servers::max_servers}}},
+                              {"config", json{{"type", "object"}, {"description", "With update_config: as of server.update_config"}}}}), {},
+               [set, who](const identity& i, json p, reply done) {
                    std::vector<std::string> names;
                    for (const json& n : member(p, "names")) names.push_back(n);
-                   set->bulk(p["action"], std::move(names), std::move(done));
-               }});
+                   const bool updates = p["action"] == update;
+                   if (updates != p.contains("config")) return done(fail(errc::invalid_argument, "server.bulk: \"config\" belongs to the action \"update_config\", and to no other"));
+                   if (updates) set->update_configs(std::move(names), p["config"], who(i), std::move(done));
+                   else set->bulk(p["action"], std::move(names), std::move(done));
+               },
+               {}, [](const json& p) { return p["action"] == update ? role::admin : role::op; }});
     table.add({"server.get_health", role::viewer, "Health of one server: status, last check, uptime, restarts, resources", name_params(), {},
                [set](const identity&, json p, reply done) { done(set->health(p["name"])); }});
     table.add({"server.get_system_health", role::viewer, "Health, counts and resources of all servers together and each", object_schema({}), {},
@@ -50,8 +58,6 @@ void register_server_methods(method_table& table, std::shared_ptr<servers::serve
                [set](const identity&, json p, reply done) {
                    set->health_log(p["name"], static_cast<std::size_t>(int_or(p, "limit", 100)), static_cast<std::uint64_t>(int_or(p, "before", 0)), std::move(done));
                }});
-    // What these accept is run as a command by the host: for admins.
-    const auto who = [](const identity& i) { return i.user + (i.via.empty() ? "" : " via " + i.via); };
     table.add({"server.update_config", role::admin, "Changes settings of a server at runtime: a merge patch of its entry of mcpServers, kept until the file's own key is edited",
                object_schema({{"name", "string", true}, {"config", "object", true}}), {},
                [set, who](const identity& i, json p, reply done) { set->update_config(p["name"], p["config"], who(i), std::move(done)); }});

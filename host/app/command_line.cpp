@@ -79,16 +79,23 @@ void add_server_commands(CLI::App& app, parsed& p) {
     history->add_option("-n,--lines", p.limit, "How many rows")->capture_default_str();
     history->callback([&p] { p.code = list_command(p.common, "server.health_log", {{"name", p.name}, {"limit", p.limit}}); });
     server->add_subcommand("metrics", "What was counted since the host started")->callback([&p] { p.code = list_command(p.common, "server.get_metrics", json::object()); });
-    for (const auto& [verb, method, what] : {std::tuple{"set", "server.update_config", "Change settings of a server at runtime, kept until the file's own key is edited: '{\"health\":{\"interval_s\":60}}'"},
-                                             std::tuple{"add", "server.add", "Add a server at runtime: '{\"command\":\"npx\",\"args\":[…]}'"}}) {
-        auto* c = server->add_subcommand(verb, what);
-        c->add_option("NAME", p.name)->required();
-        c->add_option("JSON", p.text, "Keys as under mcpServers")->required();
-        c->callback([&p, method = method] {
-            const json config = params_or_exit(p.text, p.code);
-            if (p.code == exit_ok) p.code = list_command(p.common, method, {{"name", p.name}, {"config", config}});
-        });
-    }
+    auto* set = server->add_subcommand("set", "Change settings of one server, several, or all at runtime, kept until the file's own key is edited: '{\"health\":{\"interval_s\":60}}'");
+    set->add_option("NAME_JSON", p.names, "Names under mcpServers, and last JSON with keys as there")->required();
+    set->add_flag("--all", p.all, "All servers");
+    set->callback([&p] {
+        const json config = params_or_exit(p.names.back(), p.code);
+        p.names.pop_back();
+        if (p.code != exit_ok) return;
+        if (p.all == p.names.empty()) p.code = servers_command(p.common, "update_config", p.names, config);
+        else p.code = explain({errc::invalid_argument, "give the names of servers, or --all"});
+    });
+    auto* add = server->add_subcommand("add", "Add a server at runtime: '{\"command\":\"npx\",\"args\":[…]}'");
+    add->add_option("NAME", p.name)->required();
+    add->add_option("JSON", p.text, "Keys as under mcpServers")->required();
+    add->callback([&p] {
+        const json config = params_or_exit(p.text, p.code);
+        if (p.code == exit_ok) p.code = list_command(p.common, "server.add", {{"name", p.name}, {"config", config}});
+    });
     for (const auto& [verb, method, what] : {std::tuple{"reset", "server.reset_config", "Forget what was set of a server at runtime"}, std::tuple{"remove", "server.remove", "Take out a server that was added at runtime"}}) {
         auto* c = server->add_subcommand(verb, what);
         c->add_option("NAME", p.name)->required();

@@ -118,9 +118,14 @@ int call_command(const common_options& o, const std::string& method, json params
     return exit_ok;
 }
 
-int servers_command(const common_options& o, const std::string& action, const std::vector<std::string>& names) {
-    if (names.size() == 1) return list_command(o, "server." + action, {{"name", names[0]}});
-    json params{{"action", action}};
+int servers_command(const common_options& o, const std::string& action, const std::vector<std::string>& names, json config) {
+    json params = json::object();
+    if (!config.is_null()) params["config"] = std::move(config);
+    if (names.size() == 1) {
+        params["name"] = names[0];
+        return list_command(o, "server." + action, std::move(params));
+    }
+    params["action"] = action;
     if (!names.empty()) params["names"] = names;
     int code = exit_ok;
     auto host = connect_or_explain(o, code);

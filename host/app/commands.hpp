@@ -44,8 +44,8 @@ int list_command(const common_options& o, const std::string& method, json params
 int reload_command(const common_options& o, const std::string& id, const std::string& from);
 int call_command(const common_options& o, const std::string& method, json params);   ///< call and print the result as JSON
 int login_command(const common_options& o, const std::string& server);
-/// One server: as list_command; several, or none for all: server.bulk. 1 when one of them failed.
-int servers_command(const common_options& o, const std::string& action, const std::vector<std::string>& names);
+/// One server: as list_command; several, or none for all: server.bulk. 1 when one of them failed. config: of update_config.
+int servers_command(const common_options& o, const std::string& action, const std::vector<std::string>& names, json config = nullptr);
 int log_command(const common_options& o, const std::string& server, int limit);
 /// Which servers a file of another program describes, and what is wrong with it. Needs no host.
 int show_import(const common_options& o, const std::string& file);

@@ -16,7 +16,7 @@ _holdfast() {
         -s|--session) words=$(_holdfast_names sessions session_id) ;;
         -t|--topic) words="session:* server:* supervision health session:system session:admin_dashboard" ;;
         holdfast) words="run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion --config --json --help --version" ;;
-        server) words="start stop restart enable disable log login logout" ;;
+        server) words="start stop restart enable disable log login logout health health-log metrics set reset add remove import" ;;
         ui) words="start stop swap" ;;
         plugin) words="list new inspect check start stop restart reload release remove" ;;
         new) words="llm transport ui breaker health store" ;;
@@ -50,7 +50,7 @@ complete -c holdfast -f
 complete -c holdfast -s c -l config -r -F -d 'Configuration file'
 complete -c holdfast -l json -d 'Print JSON'
 complete -c holdfast -n __fish_use_subcommand -a 'run chat check schema tree plugins servers tools sessions llms info health events server ui plugin tool call completion'
-complete -c holdfast -n '__fish_seen_subcommand_from server' -a 'start stop restart enable disable log login logout (__holdfast_names servers name)'
+complete -c holdfast -n '__fish_seen_subcommand_from server' -a 'start stop restart enable disable log login logout health health-log metrics set reset add remove import (__holdfast_names servers name)'
 complete -c holdfast -n '__fish_seen_subcommand_from ui' -a 'start stop swap (__holdfast_names plugins id)'
 complete -c holdfast -n '__fish_seen_subcommand_from plugin' -a 'list new inspect check start stop restart reload release remove (__holdfast_names plugins id)'
 complete -c holdfast -n '__fish_seen_subcommand_from inspect check' -F

@@ -107,6 +107,8 @@ class server_set final : public tool_port, public std::enable_shared_from_this<s
     void load_overrides(row_reply done);
     /// A merge patch of its entry of mcpServers. Errors: server_not_found, invalid_argument.
     void update_config(const std::string& name, json changes, const std::string& who, row_reply done);
+    /// The same of many, in force together; no names: of all. Replies as bulk(): those it is not valid for are left as they are.
+    void update_configs(std::vector<std::string> names, json changes, const std::string& who, row_reply done);
     void reset_config(const std::string& name, row_reply done);  ///< back to what the file says
     void add_server(const std::string& name, json entry, const std::string& who, row_reply done);  ///< Errors: server_already_exists, invalid_argument
     void remove_server(const std::string& name, row_reply done);  ///< of an added one. Errors: server_not_found, invalid_argument

@@ -108,37 +108,62 @@ void server_set::impl::store_override(const std::string& name, row_reply done) {
     else store->submit("delete", {{"table", "overrides"}, {"key", row_key(name)}}, store_timeout, {}, std::move(written));
 }
 
-/// One change of the book: tried, and taken back when the result is not valid.
-void server_set::impl::change(const std::string& name, std::function<result<void>()> edit, row_reply done) {
-    result<void> ok;
+/// Changes of the book, one for a server: each tried by itself, and taken back when the result is not valid; those that are left
+/// come into force together. `done` once for each, with its place among the names.
+void server_set::impl::change(std::vector<std::string> names, const edit_fn& edit, std::function<void(std::size_t, result<json>)> done) {
+    struct undo {
+        std::size_t place;
+        std::optional<server_override> before;
+    };
+    std::vector<undo> made;
+    std::vector<std::pair<std::size_t, error>> failed;
     {
         std::lock_guard serial(applying);
-        const server_override* found = book.find(name);
-        const std::optional<server_override> before = found ? std::optional(*found) : std::nullopt;
-        ok = edit();
-        if (ok) ok = valid(name);
-        if (ok) {
-            auto wanted = wanted_specs();
-            auto became = wanted ? become(std::move(*wanted)) : result<std::vector<std::string>>(tl::unexpected(wanted.error()));
-            if (!became) ok = tl::unexpected(became.error());
+        const auto take_back = [&](const undo& u) { book.put_back(names[u.place], u.before ? &*u.before : nullptr); };
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            const server_override* found = book.find(names[i]);
+            undo u{i, found ? std::optional(*found) : std::nullopt};
+            auto ok = edit(names[i]);
+            if (ok) ok = valid(names[i]);
+            if (ok) {
+                made.push_back(std::move(u));
+            } else {
+                take_back(u);
+                failed.emplace_back(i, ok.error());
+            }
         }
-        if (!ok) book.put_back(name, before ? &*before : nullptr);
-        else
-            store_override(name, [self = shared_from_this(), name, done = std::move(done)](result<json> r) mutable {
-                if (!r) return done(fail(r.error().code, "it is in force, but not stored yet, and lost if the host ends before it is: " + r.error().message));
+        auto wanted = made.empty() ? result<spec_map>() : wanted_specs();
+        auto became = wanted ? made.empty() ? result<std::vector<std::string>>() : become(std::move(*wanted)) : result<std::vector<std::string>>(tl::unexpected(wanted.error()));
+        if (!became) {
+            for (auto u = made.rbegin(); u != made.rend(); ++u) {
+                take_back(*u);
+                failed.emplace_back(u->place, became.error());
+            }
+            made.clear();
+        }
+        for (const auto& u : made)
+            store_override(names[u.place], [self = shared_from_this(), name = names[u.place], place = u.place, done](result<json> r) {
+                if (!r) return done(place, fail(r.error().code, "it is in force, but not stored yet, and lost if the host ends before it is: " + r.error().message));
                 auto record = self->find(name);
-                done(record ? result<json>(record_row(*record, self->rt())) : json::object());
+                done(place, record ? result<json>(record_row(*record, self->rt())) : json::object());
             });
     }
-    if (!ok) done(tl::unexpected(ok.error()));
+    for (auto& [place, why] : failed) done(place, tl::unexpected(std::move(why)));
+}
+
+void server_set::impl::change(const std::string& name, const edit_fn& edit, row_reply done) {
+    auto shared = std::make_shared<row_reply>(std::move(done));  // second owners: copies of the function, of which one is called, once
+    change(std::vector{name}, edit, [shared](std::size_t, result<json> r) { (*shared)(std::move(r)); });
 }
 
 /// [applying] Whether a server is as its schema and its spec want it, were the book applied.
 result<void> server_set::impl::valid(const std::string& name) {
-    override_book copy = book;
-    auto effective = copy.apply(file_servers.is_null() ? json::object() : file_servers, resolved);
-    for (const auto& line : effective.problems)
-        if (line.rfind(name + ":", 0) == 0) return fail(errc::invalid_argument, line);
+    override_book own;
+    own.put_back(name, book.find(name));
+    json file = json::object();
+    if (const json& entry = member(file_servers, name); !entry.is_null()) file[name] = entry;
+    auto effective = own.apply(file, resolved);
+    if (!effective.problems.empty()) return fail(errc::invalid_argument, effective.problems[0]);
     auto it = effective.servers.find(name);
     if (it == effective.servers.end()) return {};
     if (const auto& check = context->options.check_entry)
@@ -220,7 +245,7 @@ void server_set::load_overrides(row_reply done) {
 
 void server_set::update_config(const std::string& name, json changes, const std::string& who, row_reply done) {
     if (!impl_->find(name)) return done(tl::unexpected(not_there(name)));
-    impl_->change(name, [self = impl_, name, changes = std::move(changes), who] {
+    impl_->change(name, [self = impl_, changes = std::move(changes), who](const std::string& name) {
         return self->book.patch(name, changes, member(self->file_servers, name), who, rfc3339(self->rt().clock().wall()));
     }, std::move(done));
 }
@@ -229,7 +254,7 @@ void server_set::reset_config(const std::string& name, row_reply done) {
     auto record = impl_->find(name);
     if (!record) return done(tl::unexpected(not_there(name)));
     if (record->spec()->added) return done(fail(errc::invalid_argument, "'" + name + "' exists by what was set at runtime alone: server.remove takes it out"));
-    impl_->change(name, [self = impl_, name]() -> result<void> {
+    impl_->change(name, [self = impl_](const std::string& name) -> result<void> {
         self->book.drop(name);
         return {};
     }, std::move(done));
@@ -237,8 +262,8 @@ void server_set::reset_config(const std::string& name, row_reply done) {
 
 void server_set::add_server(const std::string& name, json entry, const std::string& who, row_reply done) {
     if (impl_->find(name)) return done(fail(errc::server_already_exists, "there is a server '" + name + "' already: update or remove it, or take another name"));
-    impl_->change(name, [self = impl_, name, entry = std::move(entry), who]() mutable {
-        return self->book.add(name, std::move(entry), who, rfc3339(self->rt().clock().wall()));
+    impl_->change(name, [self = impl_, entry = std::move(entry), who](const std::string& name) {
+        return self->book.add(name, entry, who, rfc3339(self->rt().clock().wall()));
     }, std::move(done));
 }
 
@@ -247,13 +272,15 @@ void server_set::remove_server(const std::string& name, row_reply done) {
     if (!record) return done(tl::unexpected(not_there(name)));
     if (!record->spec()->added)
         return done(fail(errc::invalid_argument, "'" + name + "' stands in the configuration: take it out there, or disable it"));
-    impl_->change(name, [self = impl_, name]() -> result<void> {
+    impl_->change(name, [self = impl_](const std::string& name) -> result<void> {
         self->book.drop(name);
         return {};
     }, std::move(done));
 }
 
 namespace {
+
+json nothing_done() { return {{"successful", 0}, {"failed", 0}, {"results", json::array()}}; }
 
 /// Many commands, some at a time. Owner: mutex; second owners: the commands under way.
 struct bulk_run : std::enable_shared_from_this<bulk_run> {
@@ -265,6 +292,14 @@ struct bulk_run : std::enable_shared_from_this<bulk_run> {
     std::size_t next = 0, running = 0, successful = 0;
     json results = json::array();
 
+    static std::shared_ptr<bulk_run> of(supervise::runtime& rt, std::vector<std::string> names, row_reply done) {
+        auto run = std::make_shared<bulk_run>();
+        run->rt = &rt;
+        run->results = json(names.size(), nullptr);
+        run->names = std::move(names);
+        run->done = std::move(done);
+        return run;
+    }
     void pump() {
         for (;;) {
             std::size_t i = 0;
@@ -298,6 +333,17 @@ struct bulk_run : std::enable_shared_from_this<bulk_run> {
 
 }  // namespace
 
+void server_set::update_configs(std::vector<std::string> names, json changes, const std::string& who, row_reply done) {
+    if (names.empty()) names = this->names();
+    if (names.empty()) return done(nothing_done());
+    auto run = bulk_run::of(impl_->rt(), std::move(names), std::move(done));
+    run->next = run->running = run->names.size();  // all are under way
+    impl_->change(run->names, [self = impl_, changes = std::move(changes), who](const std::string& name) -> result<void> {
+        if (!self->find(name)) return tl::unexpected(not_there(name));
+        return self->book.patch(name, changes, member(self->file_servers, name), who, rfc3339(self->rt().clock().wall()));
+    }, [run](std::size_t i, result<json> r) { run->ended(i, std::move(r)); });
+}
+
 void server_set::bulk(const std::string& action, std::vector<std::string> names, row_reply done) {
     const std::map<std::string, command> commands{{"start", command::start}, {"stop", command::stop}, {"restart", command::restart},
                                                   {"enable", command::enable}, {"disable", command::disable}};
@@ -310,14 +356,9 @@ void server_set::bulk(const std::string& action, std::vector<std::string> names,
             // "all" means those that the action can concern; one that a person disabled is not started by the way.
             if (!off || c->second == command::enable || c->second == command::disable) names.push_back(r->name);
         }
-    if (names.empty()) return done(json{{"successful", 0}, {"failed", 0}, {"results", json::array()}});
-    auto run = std::make_shared<bulk_run>();
+    if (names.empty()) return done(nothing_done());
+    auto run = bulk_run::of(impl_->rt(), std::move(names), std::move(done));
     run->act = [self = impl_, what = c->second](const std::string& name, row_reply r) { self->tell(name, what, std::move(r)); };
-    run->rt = &impl_->rt();
-    run->names = std::move(names);
-    run->results = json::array();
-    for (std::size_t i = 0; i < run->names.size(); ++i) run->results.push_back(nullptr);
-    run->done = std::move(done);
     run->pump();
 }
 

@@ -174,7 +174,9 @@ struct server_set::impl : std::enable_shared_from_this<impl> {
     result<spec_map> wanted_specs();
     result<std::vector<std::string>> become(spec_map wanted);
     void store_override(const std::string& name, row_reply done);
-    void change(const std::string& name, std::function<result<void>()> edit, row_reply done);
+    using edit_fn = std::function<result<void>(const std::string& name)>;
+    void change(std::vector<std::string> names, const edit_fn& edit, std::function<void(std::size_t, result<json>)> done);
+    void change(const std::string& name, const edit_fn& edit, row_reply done);
     result<void> valid(const std::string& name);
     void take_rows(const json& rows, std::uint64_t edits_before);
     void look_at_store(row_reply done);

@@ -75,6 +75,15 @@ test('settings changed at runtime are in force, shown, there after a restart, an
   const host = await Host.start(configuration({ mcpServers: { a: { command: program }, b: { command: program } } }));
   try {
     const b = await host.server('b');
+    const both = await host.json(['server', 'set', 'b', 'a', '{"description": "of many"}']);
+    assert.deepEqual(both.results.map((r) => [r.name, r.ok]), [['b', true], ['a', true]]);
+    assert.equal((await host.json(['server', 'set', '--all', '{"description": null}'])).successful, 2);
+    assert.deepEqual((await host.server('b')).overrides, ['description']);
+    assert.equal((await host.cli(['server', 'set', '{"description": "whose?"}'])).code, 2);
+    const some = await host.cli(['server', 'set', 'b', 'nobody', '{"description": null}']);
+    assert.equal(some.code, 1);
+    assert.match(some.stdout, /1 done, 1 failed/);
+    for (const name of ['a', 'b']) await host.json(['server', 'reset', name]);
     const row = await host.json(['server', 'set', 'a', '{"call_timeout_s": 7, "health": {"interval_s": 3}}']);
     assert.deepEqual(row.overrides, ['call_timeout_s', 'health.interval_s']);
     const bad = await host.cli(['server', 'set', 'a', '{"cal_timeout_s": 7}']);

@@ -25,6 +25,8 @@ struct method_table_test : testing::Test {
                        kept = std::move(done);
                        return [this] { kept(fail(errc::cancelled, "as told")); };
                    }});
+        table.add({"thing.do", role::op, "Either", object_schema({{"what", "string", true}}), {}, [this](const identity&, json, reply done) { ++ran; done(json::object()); },
+                   {}, [](const json& p) { return p["what"] == "hard" ? role::admin : role::op; }});
         table.add({"thing.break", role::admin, "Throws", object_schema({}), {}, [](const identity&, json, reply) { throw std::runtime_error("boom"); }});
     }
     void call(role r, const std::string& name, json params) {
@@ -61,10 +63,23 @@ TEST_F(method_table_test, rights_are_checked_before_anything_runs) {
     EXPECT_EQ(last.error().message, "thing.break needs the role admin, ann has operator");
 }
 
+TEST_F(method_table_test, what_is_asked_may_need_more_rights) {
+    call(role::op, "thing.do", {{"what", "easy"}});
+    EXPECT_TRUE(last);
+    call(role::op, "thing.do", {{"what", "hard"}});
+    EXPECT_EQ(last.error().code, errc::forbidden);
+    EXPECT_EQ(last.error().message, "thing.do needs the role admin for this, ann has operator");
+    EXPECT_EQ(ran, 1);
+    call(role::viewer, "thing.do", {{"what", "easy"}});
+    EXPECT_EQ(last.error().message, "thing.do needs the role operator, ann has viewer");
+    call(role::admin, "thing.do", {{"what", "hard"}});
+    EXPECT_TRUE(last);
+}
+
 TEST_F(method_table_test, the_openapi_document_lists_every_method) {
     const json doc = table.openapi();
     EXPECT_EQ(doc["openapi"], "3.1.0");
-    EXPECT_EQ(doc["paths"].size(), 2u);
+    EXPECT_EQ(doc["paths"].size(), 3u);
     EXPECT_EQ(doc["paths"]["/api/v1/call/thing.get"]["post"]["x-role"], "viewer");
     EXPECT_TRUE(doc["paths"]["/api/v1/call/thing.get"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"].contains("name"));
 }

@@ -251,6 +251,47 @@ TEST_F(server_changes_test, many_at_once_each_with_its_result) {
     EXPECT_EQ(w.set->counts()["healthy"], 2);
 }
 
+TEST_F(server_changes_test, settings_of_many_at_once_each_with_its_result) {
+    load();
+    json c = w.config({"a", "b", "c"});
+    c["mcpServers"]["b"]["pool"] = {{"size", 2}};
+    w.apply(c);
+    w.advance(seconds(1));
+    w.set->update_configs({"c", "nobody", "b", "a"}, {{"move", "restart"}}, "ada", reply());
+    const json r = answered();
+    EXPECT_EQ(r["successful"], 2);
+    EXPECT_EQ(r["failed"], 2);
+    EXPECT_EQ(r["results"][0], (json{{"name", "c"}, {"ok", true}, {"status", "healthy"}})) << "in the order given";
+    EXPECT_EQ(r["results"][1]["error"]["code"], "server_not_found");
+    EXPECT_EQ(r["results"][2]["error"]["code"], "invalid_argument") << "a pool does not go with it";
+    EXPECT_EQ(w.row("a")["overrides"], json{"move"});
+    EXPECT_EQ(w.row("b")["overrides"], json::array()) << "left as it was";
+    EXPECT_EQ(w.store->rows["mcpServers/c"]["by"], "ada");
+    EXPECT_FALSE(w.store->rows.count("mcpServers/b"));
+    EXPECT_FALSE(w.store->rows.count("mcpServers/nobody"));
+
+    w.set->update_configs({}, {{"call_timeout_s", 3}}, "ada", reply());
+    EXPECT_EQ(answered()["successful"], 3) << "no names: all";
+    EXPECT_EQ(w.row("b")["overrides"], json{"call_timeout_s"});
+    w.set->update_configs({}, json::object(), "ada", reply());
+    EXPECT_EQ(answered()["failed"], 3);
+    w.store->broken = true;
+    w.set->update_configs({"a"}, {{"call_timeout_s", 4}}, "ada", reply());
+    EXPECT_EQ(answered()["results"][0]["error"]["code"], "read_only") << "in force, but not stored";
+}
+
+TEST_F(server_changes_test, settings_of_a_thousand_at_once_take_no_time) {
+    std::vector<std::string> names;
+    for (int i = 0; i < 1000; ++i) names.push_back("s" + std::to_string(i));
+    json c = w.config(names);
+    for (auto& s : c["mcpServers"]) s["disabled"] = true;
+    w.apply(c);
+    const auto began = std::chrono::steady_clock::now();
+    w.set->update_configs({}, {{"call_timeout_s", 3}}, "ada", reply());
+    EXPECT_EQ(answered()["successful"], 1000);
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(10)) << "one pass over all, not one for each";
+}
+
 TEST_F(server_changes_test, all_leaves_out_what_a_person_disabled) {
     w.apply(w.config({"a", "b"}));
     w.set->disable("b", reply());
