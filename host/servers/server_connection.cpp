@@ -295,7 +295,8 @@ void server_actor::perform(link& l, mcp::client_action& action) {
     } else if (auto* m = std::get_if<mcp::out::message>(&action)) {
         on_log_message(std::move(*m));
     } else if (auto* n = std::get_if<mcp::out::notice>(&action)) {
-        if (&l == link_.get()) context_->notices.say(record_->name, n->method, n->params);
+        // What ends a visit to a URL belongs to a call, on whatever connection that is.
+        if (&l == link_.get() || n->method == "notifications/elicitation/complete") context_->notices.say(record_->name, n->method, n->params);
     } else if (auto* g = std::get_if<mcp::out::log>(&action)) {
         server_log(g->warning, g->line);
     }

@@ -203,6 +203,20 @@ TEST_F(server_pool_test, nothing_is_kept_or_watched_on_a_connection_that_hears_o
     EXPECT_EQ(p.wishes.size(), 1u) << "the server's own connection is told";
 }
 
+TEST_F(server_pool_test, what_ends_a_visit_to_a_url_is_told_wherever_the_server_says_it) {
+    std::vector<std::string> heard;
+    w.set->on_server_notice([&](const std::string&, const std::string& method, const json&) { heard.push_back(method); });
+    p.legacy = true;
+    w.apply(config());
+    const auto own = p.conn;
+    calls(1);
+    ASSERT_NE(p.conn, own) << "the call's connection speaks";
+    w.transport.say(p, {{"method", "notifications/elicitation/complete"}, {"params", {{"elicitationId", "e1"}}}});
+    w.transport.say(p, {{"method", "notifications/resources/updated"}, {"params", {{"uri", "x:1"}}}});
+    w.rt.run_until_idle();
+    EXPECT_EQ(heard, std::vector<std::string>{"notifications/elicitation/complete"});
+}
+
 TEST_F(server_pool_test, a_pool_that_cannot_be_is_refused) {
     EXPECT_FALSE(server_set::check("a", {{"command", "x"}, {"pool", json::object()}}));
     EXPECT_FALSE(server_set::check("a", {{"url", "http://x/"}, {"pool", {{"size", 0}}}}));
