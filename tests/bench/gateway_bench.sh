@@ -37,5 +37,8 @@ node=$(command -v node)
     fi
     printf ']\n'
 } >"$work/targets.json"
+commit=$(git -C "$here" describe --always --dirty 2>/dev/null || echo unknown)
+echo "Measured on $(date -I) at commit $commit:"
+echo
 cd "$work"
 "$node" "$here/mcp-load/bench.mjs" --targets "$work/targets.json" --load "$work/mcp-load" "$@"

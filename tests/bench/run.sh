@@ -182,4 +182,5 @@ version() { "$@" 2>/dev/null | head -1; }
 } >"$raw/about.txt"
 PYTHONDONTWRITEBYTECODE=1 python3 "$here/table.py" "$raw" ${out:+--out "$out"}
 [ ! -s "$gateway" ] || cat "$here/gateway.md" "$gateway" >>"${out:-/dev/stdout}"
+cat "$here/long_runs.md" >>"${out:-/dev/stdout}"
 [ "$failures" = 0 ] || { echo "$failures of ours failed" >&2; exit 1; }
