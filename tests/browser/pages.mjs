@@ -103,6 +103,19 @@ try {
   check(true, 'a disabled server can be enabled');
   await page.locator('[data-act="server/files/enable"]').click();
   await page.locator('[data-server="files"] .pill.healthy').waitFor();
+
+  const logButton = page.getByRole('button', { name: 'log demo', exact: true });
+  await logButton.focus();
+  await page.keyboard.press('Enter');
+  const log = page.getByLabel('Last lines that demo wrote to stderr');
+  await log.getByText('<img src=x onerror=alert(1)> of demo').waitFor();
+  check((await page.locator('#server-log img').count()) === 0, 'a server\'s log is text');
+  await log.getByText('line 1', { exact: false }).waitFor();
+  check((await logButton.getAttribute('aria-expanded')) === 'true', 'the log is open, and goes on');
+  await shot(page, 'server-log');
+  await page.keyboard.press('Escape');
+  await log.waitFor({ state: 'hidden' });
+  check((await page.evaluate(() => document.activeElement.dataset.act)) === 'server/demo/log', 'closed by keyboard: the button has the focus again');
   noErrors(page, 'everything worked');
 
   const before = Date.now();

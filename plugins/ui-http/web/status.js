@@ -1,6 +1,7 @@
 // The status page: servers, plugins, the supervision tree, events as they happen. Whatever fails, the rest is still shown.
 import { h, replace, list, text, num, obj, toast, ago, clockTime } from './dom.js';
 import { ACTIONS, buttonStates, readiness } from './server_buttons.js';
+import { ServerLog } from './server_log.js';
 
 const REFRESH_MS = 10000;         // while events arrive by themselves
 const POLL_MS = 2000;             // without them
@@ -27,6 +28,7 @@ export class StatusView {
   build() {
     this.summary = h('div', { class: 'cards' });
     this.servers = h('div', { class: 'scroll' });
+    this.serverLog = new ServerLog(this.link);
     this.plugins = h('div', { class: 'scroll' });
     this.tree = h('div', { class: 'tree', role: 'tree', 'aria-label': 'Supervision tree' });
     this.log = h('ol', { class: 'events', tabindex: 0, 'aria-label': 'Events, newest first' });
@@ -34,7 +36,7 @@ export class StatusView {
     this.pauseButton = h('button', { onclick: () => { this.paused = !this.paused; this.pauseButton.textContent = this.paused ? 'Go on' : 'Pause'; if (!this.paused) this.paintLog(); } }, 'Pause');
     const section = (title, ...content) => h('section', { class: 'panel' }, h('h2', null, title), ...content);
     this.root = h('div', { class: 'status' }, h('h1', { class: 'visually-hidden' }, 'Status'), this.summary,
-      section('MCP servers', this.servers), section('Plugins', this.plugins),
+      section('MCP servers', this.servers, this.serverLog.root), section('Plugins', this.plugins),
       h('div', { class: 'two' }, section('Supervision tree', this.tree),
         section('Events', h('div', { class: 'toolbar' }, this.filter, this.pauseButton, h('button', { onclick: () => { this.events = []; this.paintLog(); } }, 'Clear')), this.log)));
   }
@@ -48,10 +50,12 @@ export class StatusView {
     this.refresh();
     this.schedule();
     this.paint();
+    this.serverLog.follow();
   }
 
   unmount() {
     this.mounted = false;
+    this.serverLog.pause();
     clearTimeout(this.timer);
     clearTimeout(this.soon);
     for (const s of this.subscriptions) s.close();
@@ -218,7 +222,21 @@ export class StatusView {
       h('td', null, downtime ? ago(downtime * 1000) : '—'),
       h('td', null, this.eta(r)),
       h('td', null, r.last_check ? clockTime(r.last_check) || text(r.last_check) : '—'),
-      h('td', { class: 'actions' }, ACTIONS.map((a) => h('button', { 'data-act': `server/${name}/${a}`, 'aria-disabled': states[a].disabled ? 'true' : null, class: states[a].disabled ? 'off' : '', title: states[a].tooltip, 'aria-label': `${a} ${name}: ${states[a].tooltip}`, onclick: () => !states[a].disabled && this.act(`server/${name}`, `server.${a}`, { name }, `${name}: ${a} done`) }, a))));
+      h('td', { class: 'actions' }, ACTIONS.map((a) => h('button', { 'data-act': `server/${name}/${a}`, 'aria-disabled': states[a].disabled ? 'true' : null, class: states[a].disabled ? 'off' : '', title: states[a].tooltip, 'aria-label': `${a} ${name}: ${states[a].tooltip}`, onclick: () => !states[a].disabled && this.act(`server/${name}`, `server.${a}`, { name }, `${name}: ${a} done`) }, a)), this.logButton(name)));
+  }
+
+  logButton(name) {
+    const open = this.serverLog.name === name;
+    const act = `server/${name}/log`;
+    const back = () => {
+      this.paintServers();
+      this.servers.querySelector(`[data-act="${CSS.escape(act)}"]`)?.focus();
+    };
+    const toggle = () => {
+      this.serverLog.toggle(name, back);
+      this.paintServers();
+    };
+    return h('button', { 'data-act': act, 'aria-expanded': open ? 'true' : 'false', 'aria-controls': 'server-log', 'aria-label': `log ${name}`, title: 'What it wrote to stderr', onclick: toggle }, 'log');
   }
 
   eta(r) {

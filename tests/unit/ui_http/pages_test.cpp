@@ -27,7 +27,7 @@ TEST_F(ui_http, pages_hold_nothing_inline_and_never_parse_data_as_html) {
     EXPECT_EQ(page.find("<style"), std::string::npos);
     EXPECT_EQ(page.find("onclick"), std::string::npos);
     EXPECT_EQ(page.find("http://"), std::string::npos) << "nothing from elsewhere";
-    for (const std::string path : {"/app.js", "/chat.js", "/status.js", "/markdown.js", "/forms.js", "/dom.js", "/link.js", "/store.js"}) {
+    for (const std::string path : {"/app.js", "/chat.js", "/status.js", "/markdown.js", "/forms.js", "/dom.js", "/server_log.js", "/link.js", "/store.js"}) {
         const std::string code = ask(request("GET", path)).body;
         for (const char* bad : {"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"})
             EXPECT_EQ(code.find(bad), std::string::npos) << path << " uses " << bad;

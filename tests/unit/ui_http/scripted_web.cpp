@@ -260,6 +260,12 @@ class world {
         });
         on("llm.list", [](const json&) { return json{{"default", "auto"}, {"chosen", "demo"}, {"reason", "no key is set and no local server answers"}, {"adapters", json::array()}}; });
         on("server.list", [this](const json&) { return json{{"servers", servers_}}; });
+        on("server.log", [asked = 0](const json& p) mutable {  // one line more each time, and one that would be dangerous as HTML
+            json lines{"<img src=x onerror=alert(1)> of " + p["name"].get<std::string>()};
+            for (int i = 0; i <= asked; ++i) lines.push_back("line " + std::to_string(i));
+            ++asked;
+            return json{{"lines", std::move(lines)}};
+        });
         on("tool.list", [](const json&) { return json::parse(R"({"version":1,"tools":[{"server":"demo","name":"current_time"}]})"); });
         for (const std::string action : {"start", "stop", "restart", "enable", "disable"})
             on("server." + action, [this, action](const json& p) {
