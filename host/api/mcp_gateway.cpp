@@ -109,6 +109,8 @@ cancel_fn mcp_gateway::post(const identity& who, json params, chunk_fn chunk, re
     x.settings = settings();
     if (stopped_ || !x.settings->enabled)
         return answer_now(chunk, done, 503, error_message(nullptr, {rpc_code::internal_error, stopped_ ? "the host is stopping" : "the gateway is switched off (\"gateway\": {\"enabled\": true})", {}}));
+    if (!x.settings->stdio && string_or(params, "via") == "stdio")
+        return answer_now(chunk, done, 503, error_message(nullptr, {rpc_code::internal_error, "MCP on stdin and stdout is switched off (\"gateway\": {\"stdio\": true})", {}}));
     x.who = who;
     x.chunk = std::move(chunk);
     x.done = std::move(done);
@@ -424,7 +426,7 @@ json mcp_gateway::status() {
     for (const auto& c : admin->collisions())
         collisions.push_back({{"kind", kinds[static_cast<std::size_t>(c.kind)]}, {"name", c.name}, {"served_by", c.served_by}, {"hidden_of", c.hidden_of}});
     std::lock_guard lock(mutex_);
-    return {{"enabled", settings_->enabled}, {"sessions", sessions_.size()}, {"requests", calls_.size()}, {"subscriptions", listens_.size()},
+    return {{"enabled", settings_->enabled}, {"stdio", settings_->stdio}, {"sessions", sessions_.size()}, {"requests", calls_.size()}, {"subscriptions", listens_.size()},
             {"tools", admin->size(list_kind::tools)}, {"prompts", admin->size(list_kind::prompts)}, {"resources", admin->size(list_kind::resources)},
             {"resource_templates", admin->size(list_kind::templates)}, {"collisions", std::move(collisions)}, {"pins_known", pins_known_}};
 }

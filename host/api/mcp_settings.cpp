@@ -27,6 +27,7 @@ milliseconds seconds_or(const json& from, const char* key, milliseconds fallback
 mcp_settings mcp_settings::from(const json& section) {
     mcp_settings out;
     out.enabled = bool_or(section, "enabled", true);
+    out.stdio = bool_or(section, "stdio", true);
     out.rules.prefix = string_or(section, "prefix", "server") != "none";
     out.rules.page_size = count_or(section, "page_size", out.rules.page_size);
     out.rules.instructions = string_or(section, "instructions");

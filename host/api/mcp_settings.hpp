@@ -8,6 +8,7 @@ enum class pinning { hold, warn, off };
 
 struct mcp_settings {
     bool enabled = true;
+    bool stdio = true;                              ///< `holdfast mcp`
     mcp::gateway::offer_rules rules;                ///< without the role's part
     std::array<mcp::gateway::visibility, 3> roles;  ///< by role
     mcp::gateway::limits limits;

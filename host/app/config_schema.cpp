@@ -126,6 +126,7 @@ constexpr const char* schema_text = R"json({
     "type": "object", "additionalProperties": false, "default": {}, "description": "One MCP endpoint in front of all servers: /mcp of ui-http, and 'holdfast mcp'",
     "properties": {
       "enabled": {"type": "boolean", "default": true},
+      "stdio": {"type": "boolean", "default": true, "description": "MCP on stdin and stdout ('holdfast mcp'); the other endpoints are switched where they are: 'mcp' of ui-http, an instance of ui-mcp-socket"},
       "prefix": {"enum": ["server", "none"], "default": "server", "description": "server: tools and prompts are called <server>__<name>; none: as their servers call them, and of two of one name the second is hidden, with an error in the log"},
       "instructions": {"type": "string", "description": "What clients are told about using what is behind the gateway"},
       "page_size": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 1000, "description": "Entries of one answer to a list request"},

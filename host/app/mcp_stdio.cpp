@@ -47,6 +47,7 @@ class stdio_gateway {
         end.sa_handler = on_end_signal;
         for (int s : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(s, &end, nullptr);
         if (auto r = attach(true); !r) return explain(r.error());
+        if (auto r = allowed(); !r) return explain(r.error());
         bool open = true;
         steady_time end_by{};
         const auto works = [&] { return open || (std::chrono::steady_clock::now() < end_by && !(held_.empty() && answered())); };
@@ -102,6 +103,15 @@ class stdio_gateway {
             ready_ = true;
             wake();
         });
+        return {};
+    }
+    /// A client that is not served should hear it at once, and not with each of its requests. Errors: forbidden, naming the key.
+    result<void> allowed() {
+        const auto s = client_->call("gateway.status");
+        if (!s) return tl::unexpected<error>(s.error());
+        for (const char* key : {"enabled", "stdio"})
+            if (!bool_or(*s, key, true))
+                return fail(errc::forbidden, std::string("MCP on stdin and stdout is switched off: the configuration says \"gateway\": {\"") + key + "\": false}");
         return {};
     }
     void let_go() {

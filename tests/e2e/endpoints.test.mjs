@@ -37,3 +37,12 @@ test('WebSocket, HTTP with SSE, TCP and Unix sockets lead to the same tools, in 
     assert.equal(await host.echo('demo'), 'hi', 'those who left took nothing with them');
   });
 });
+
+test('MCP on stdin and stdout can be switched off, and who asks hears it', () =>
+  withHost(configuration({ gateway: { stdio: false } }), async (host) => {
+    const r = await host.cli(['mcp'], { input: '{"jsonrpc":"2.0","id":1,"method":"ping"}\n' });
+    assert.equal(r.code, 1, r.stderr);
+    assert.equal(r.stdout, '');
+    assert.match(r.stderr, /switched off.*"gateway": \{"stdio": false\}/);
+    assert.equal((await host.call('gateway.status')).stdio, false);
+  }));
