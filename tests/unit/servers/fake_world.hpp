@@ -56,6 +56,7 @@ struct fake_health {
         int failed_probes = 0, failed_calls = 0;
     };
     bool throws = false;
+    std::string degraded;                  ///< why; empty: it is not
     std::vector<hf_health_sample> active;  ///< the samples of probes
     std::vector<std::string> configs;      ///< what monitors were made with
     const hf_health* table() {
@@ -84,6 +85,10 @@ struct fake_health {
                 v->next_check_ns = now + 25'000'000'000;
                 v->probe_timeout_ns = 5'000'000'000;
                 std::strcpy(v->reason, down ? "it failed" : "");
+                if (const auto& why = static_cast<fake_health*>(self)->degraded; !down && !why.empty()) {
+                    v->state = HF_HEALTH_DEGRADED;
+                    std::strcpy(v->reason, why.c_str());
+                }
             },
             [](void*, void* m, std::int64_t) { expect_mark(); *static_cast<monitor*>(m) = {}; }};
         return &t;

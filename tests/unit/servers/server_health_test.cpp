@@ -201,6 +201,26 @@ TEST_F(server_health_test, a_tool_that_reports_an_error_is_a_failed_check) {
     EXPECT_EQ(w.row("a")["restarts_after"]["health"], 1);
 }
 
+TEST_F(server_health_test, an_administrator_hears_once_that_a_server_is_degraded) {
+    w.apply(w.config({"a"}));
+    const auto told = [&] { return w.events("session:admin_dashboard", "admin_notification"); };
+    w.advance(seconds(60));
+    EXPECT_EQ(told().size(), 0u);
+    w.health.degraded = "the memory is 500 MiB, above the limit of 400 MiB";
+    w.advance(seconds(100));
+    ASSERT_EQ(told().size(), 1u) << "not with every check";
+    EXPECT_EQ(told()[0]["severity"], "warning");
+    EXPECT_EQ(told()[0]["message"], "a is degraded: the memory is 500 MiB, above the limit of 400 MiB");
+    EXPECT_EQ(told()[0]["context"]["mcp_name"], "a");
+    EXPECT_EQ(w.status_of("a"), "healthy") << "it still serves";
+    EXPECT_EQ(w.row("a")["health"]["state"], "degraded");
+    w.health.degraded.clear();
+    w.advance(seconds(30));
+    w.health.degraded = "again";
+    w.advance(seconds(30));
+    EXPECT_EQ(told().size(), 2u);
+}
+
 TEST_F(server_health_test, a_connection_that_is_given_up_during_a_check_is_lost_once) {
     w.apply(w.config({"a"}));
     auto& a = w.transport.servers["a"];
