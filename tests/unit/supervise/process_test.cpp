@@ -461,6 +461,25 @@ TEST_F(O6, usage_is_readable) {
     ended();
 }
 
+TEST_F(O6, sockets_are_told_from_other_descriptors) {
+    int pair[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    auto o = sh("echo up; read x; exec 7>&- 8>&-; echo closed; cat");
+    o.inherit = {{pair[0], 7}, {pair[1], 8}};
+    auto p = start(std::move(o));
+    ASSERT_TRUE(line("up"));
+    const auto open = p->usage();
+    ASSERT_TRUE(p->write("go\n"));
+    ASSERT_TRUE(line("closed"));
+    const auto closed = p->usage();
+    EXPECT_EQ(open.sockets, closed.sockets + 2);
+    EXPECT_EQ(open.descriptors, closed.descriptors + 2);
+    p->stop();
+    ended();
+    close(pair[0]);
+    close(pair[1]);
+}
+
 TEST_F(O6, usage_of_many_is_read_once) {
     std::vector<std::shared_ptr<process>> all;
     for (int i = 0; i < 20; ++i) {
