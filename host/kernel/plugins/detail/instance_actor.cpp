@@ -240,13 +240,12 @@ void instance_actor::perform(instance_action::finished& a) {
             return {};
         }, destroy_patience, [](step_result) {});
     }
-    deps_.owner->ended(serial_, a, refused_);
     supervise::exit_reason reason{exit_kind::error, 0, a.why};
     if (a.asked) reason = {exit_kind::shutdown, 0, {}};
     else if (a.hang) reason = {exit_kind::hang, 0, a.why};
     else if (!a.was_ready) reason = {exit_kind::start_failure, refused_ ? code_refused : 0, a.why};
     reported_ = true;
-    place_->left(serial_, reason);
+    deps_.owner->ended(serial_, a, refused_, [place = place_, serial = serial_, reason] { place->left(serial, reason); });
     exit(reason.kind == exit_kind::shutdown ? reason : supervise::exit_reason{exit_kind::normal, 0, {}});
 }
 
@@ -256,8 +255,8 @@ void instance_actor::on_exit(const supervise::exit_reason& why) noexcept {
             live_instance::bury(inc_);
             deps_.owner->withdrawn(*inc_);
             inc_->end_calls(why.text());
-            deps_.owner->ended(serial_, {true, false, false, why.text()}, false);
-            place_->left(serial_, {supervise::exit_kind::error, 0, why.text()});
+            deps_.owner->ended(serial_, {true, false, false, why.text()}, false,
+                               [place = place_, serial = serial_, text = why.text()] { place->left(serial, {supervise::exit_kind::error, 0, text}); });
         }
     } catch (...) {  // out of memory on the last metres
     }

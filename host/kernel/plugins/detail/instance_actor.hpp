@@ -35,7 +35,8 @@ class instance_owner {
     virtual void moved(std::uint64_t serial, instance_phase to, const std::string& reason) = 0;
     virtual void published(std::uint64_t serial, const std::shared_ptr<live_instance>& inc) = 0;
     virtual void withdrawn(live_instance& inc) = 0;
-    virtual void ended(std::uint64_t serial, const instance_action::finished& how, bool refused) = 0;
+    /// leave: takes it out of its place; called once, when all that follows from the end has been begun. Perhaps by another thread.
+    virtual void ended(std::uint64_t serial, const instance_action::finished& how, bool refused, std::function<void()> leave) = 0;
     virtual void warning(const std::string& text) = 0;
 };
 

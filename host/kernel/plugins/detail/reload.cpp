@@ -31,17 +31,22 @@ void set_entry::think() {
     }
     for (;;) {
         std::vector<any_reload_action> todo;
+        std::vector<std::function<void()>> gone;
         {
             std::lock_guard lock(mutex);
-            if (reload_events.empty()) {
+            if (!reload_events.empty()) {
+                auto e = std::move(reload_events.front());
+                reload_events.pop_front();
+                reload.on(e, todo);
+                info.reload = reload.phase() == reload_phase::idle ? "" : std::string(to_string(reload.phase()));
+            } else if (!leaving.empty()) {
+                gone.swap(leaving);
+            } else {
                 thinking = false;
                 return;
             }
-            auto e = std::move(reload_events.front());
-            reload_events.pop_front();
-            reload.on(e, todo);
-            info.reload = reload.phase() == reload_phase::idle ? "" : std::string(to_string(reload.phase()));
         }
+        for (auto& leave : gone) leave();
         for (auto& a : todo) std::visit([this](auto& x) { perform(x); }, a);
     }
 }
@@ -212,7 +217,7 @@ void set_entry::perform(reload_action::restore& a) {
     if (!may) made->request_stop();
 }
 
-bool set_entry::ended_while_replacing(std::uint64_t from, const instance_action::finished& how) {
+bool set_entry::ended_while_replacing(std::uint64_t from, const instance_action::finished& how, std::function<void()>& leave) {
     const std::string why = how.why.empty() ? "it was stopped" : how.why;
     bool done_with = true;  // supervision has nothing to do about it
     {
@@ -233,6 +238,7 @@ bool set_entry::ended_while_replacing(std::uint64_t from, const instance_action:
                 reload_events.push_back(reload_event::new_ended{why});
             }
         }
+        if (done_with) leaving.push_back(std::exchange(leave, nullptr));
     }
     think();
     return done_with;

@@ -126,8 +126,12 @@ void set_entry::withdrawn(detail::live_instance& i) {
     info.pid = 0;
 }
 
-void set_entry::ended(std::uint64_t from, const instance_action::finished& how, bool refused) {
-    if (ended_while_replacing(from, how)) return;
+void set_entry::ended(std::uint64_t from, const instance_action::finished& how, bool refused, std::function<void()> leave) {
+    if (!ended_while_replacing(from, how, leave)) ended_by_itself(from, how, refused);
+    if (leave) leave();
+}
+
+void set_entry::ended_by_itself(std::uint64_t from, const instance_action::finished& how, bool refused) {
     bool again = false;
     {
         std::lock_guard lock(mutex);

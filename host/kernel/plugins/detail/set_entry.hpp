@@ -50,6 +50,7 @@ struct set_entry final : detail::instance_owner, std::enable_shared_from_this<se
     replacement next;
     reload_machine reload;
     std::deque<any_reload_event> reload_events;  // to be thought about
+    std::vector<std::function<void()>> leaving;  // when they have been: a version that is restored must find the place still open
     bool thinking = false;
     std::deque<plugin_change> changes;          // to be told
     bool telling = false;
@@ -59,7 +60,7 @@ struct set_entry final : detail::instance_owner, std::enable_shared_from_this<se
     void moved(std::uint64_t from, instance_phase to, const std::string& reason) override;
     void published(std::uint64_t from, const std::shared_ptr<detail::live_instance>& i) override;
     void withdrawn(detail::live_instance& i) override;
-    void ended(std::uint64_t from, const instance_action::finished& how, bool refused) override;
+    void ended(std::uint64_t from, const instance_action::finished& how, bool refused, std::function<void()> leave) override;
     void warning(const std::string& text) override;
 
     void show(const verified_plugin& v);  // [mutex held] its file is the plugin's
@@ -71,7 +72,8 @@ struct set_entry final : detail::instance_owner, std::enable_shared_from_this<se
 
     // detail/reload.cpp
     /// false: the end of that incarnation is no part of a replacement, or leaves the plugin without one: supervision goes on with it.
-    bool ended_while_replacing(std::uint64_t from, const instance_action::finished& how);
+    bool ended_while_replacing(std::uint64_t from, const instance_action::finished& how, std::function<void()>& leave);  ///< empty afterwards: think() calls it
+    void ended_by_itself(std::uint64_t from, const instance_action::finished& how, bool refused);
     void adopt(std::uint64_t from);  // [mutex held] the new one serves
     void reload_on(any_reload_event e);
     void reload_on(std::uint64_t new_serial, any_reload_event e);  // late news, of a replacement before the one under way, is ignored
