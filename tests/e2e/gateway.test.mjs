@@ -10,7 +10,8 @@ import { alive, configuration, program, until, withHost, within } from './host.m
 const modern = '2026-07-28';
 const meta = (capabilities = {}) => ({ 'io.modelcontextprotocol/protocolVersion': modern, 'io.modelcontextprotocol/clientCapabilities': capabilities, 'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' } });
 
-/// A stdio server of the older protocol. Its tool "note" is described by the file it is given, read at every list.
+/// A stdio server of the older protocol. Its tool "note" is described by the file it is given, read at every list, its prompts and
+/// resources by those beside it.
 const server = `
 const fs = require('node:fs'), rl = require('node:readline').createInterface({ input: process.stdin });
 const file = process.argv[2];
@@ -18,18 +19,21 @@ let next = 1;
 const waiting = new Map();
 const send = (m) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', ...m }) + '\\n');
 const ask = (method, params) => new Promise((yes) => { const id = 'q' + next++; waiting.set(id, yes); send({ id, method, params }); });
-const definition = () => JSON.parse(fs.readFileSync(file, 'utf8'));
-let current = fs.readFileSync(file, 'utf8');
-setInterval(() => { const now = fs.readFileSync(file, 'utf8'); if (now !== current) { current = now; send({ method: 'notifications/tools/list_changed' }); } }, 20);
+const read = (list) => { try { return fs.readFileSync(list === 'tools' ? file : file + '.' + list, 'utf8'); } catch { return '[]'; } };
+const current = { tools: read('tools'), prompts: read('prompts'), resources: read('resources') };
+setInterval(() => { for (const list in current) { const now = read(list); if (now !== current[list]) { current[list] = now; send({ method: 'notifications/' + list + '/list_changed' }); } } }, 20);
 rl.on('line', async (line) => {
   const m = JSON.parse(line);
   if (m.method === undefined) return waiting.get(m.id)?.(m), waiting.delete(m.id);
   if (m.method === 'notifications/cancelled') process.stderr.write('told to cancel\\n');
   if (m.id === undefined) return;
   const ok = (result) => send({ id: m.id, result });
-  if (m.method === 'initialize') return ok({ protocolVersion: '2025-06-18', capabilities: { tools: { listChanged: true } }, serverInfo: { name: 'older', version: '1' } });
+  if (m.method === 'initialize') return ok({ protocolVersion: '2025-06-18', capabilities: { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { listChanged: true } }, serverInfo: { name: 'older', version: '1' } });
   if (m.method === 'ping') return ok({});
-  if (m.method === 'tools/list') return ok({ tools: [definition(), ...['ask', 'slow', 'die'].map((name) => ({ name, inputSchema: { type: 'object' } }))] });
+  if (m.method === 'prompts/list') return ok({ prompts: JSON.parse(read('prompts')) });
+  if (m.method === 'resources/list') return ok({ resources: JSON.parse(read('resources')) });
+  if (m.method === 'tools/list') process.stderr.write('described as ' + read('tools') + '\\n');
+  if (m.method === 'tools/list') return ok({ tools: [JSON.parse(read('tools')), ...['ask', 'slow', 'die'].map((name) => ({ name, inputSchema: { type: 'object' } }))] });
   if (m.method !== 'tools/call') return send({ id: m.id, error: { code: -32601, message: 'Method not found' } });
   if (m.params.name === 'die') process.exit(1);
   if (m.params.name === 'slow') {
@@ -56,14 +60,16 @@ const withGateway = (body, gateway = {}) =>
     fs.writeFileSync(host.file, JSON.stringify(config));
     await host.call('config.reload');
     await until('both servers', async () => (await host.call('server.list')).servers.every((s) => s.status === 'healthy'));
-    const define = (d) => (fs.writeFileSync(file + '.new', JSON.stringify(d)), fs.renameSync(file + '.new', file));
+    const define = (d, list) => (fs.writeFileSync(file + '.new', JSON.stringify(d)), fs.renameSync(file + '.new', list ? `${file}.${list}` : file));
     await body(host, define);
   });
 
+/// The stream of a session's own.
+const get = (host, headers, more) => post(host, null, { headers, ...more });
 /// One POST; the messages of its answer, JSON or events.
 async function post(host, message, { headers = {}, signal, on } = {}) {
   const r = await fetch(host.url + '/mcp', {
-    method: 'POST', signal, body: JSON.stringify({ jsonrpc: '2.0', ...message }),
+    ...(message ? { method: 'POST', body: JSON.stringify({ jsonrpc: '2.0', ...message }) } : {}), signal,
     headers: { authorization: `Bearer ${host.token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...headers },
   });
   const messages = [];
@@ -147,11 +153,32 @@ describe('gateway', () => {
       await until('the server to be told', async () => JSON.stringify(await host.call('server.log', { name: 'older' })).includes('told to cancel'));
     }));
 
+  test('lists of prompts and resources that change are told to clients of both eras that want to know', () =>
+    withGateway(async (host, define) => {
+      const gone = new AbortController(), heard = { newer: [], older: [] };
+      const wanted = { promptsListChanged: true, resourcesListChanged: true };
+      const listening = [request(host, 'subscriptions/listen', { notifications: wanted }, {}, { signal: gone.signal, on: (m) => heard.newer.push(m) })];
+      const session = await open(host);
+      listening.push(get(host, session.headers, { signal: gone.signal, on: (m) => heard.older.push(m) }));
+      await until('the subscription', () => heard.newer.some((m) => m.method === 'notifications/subscriptions/acknowledged'));
+      for (const [list, entry] of [['prompts', { name: 'p' }], ['resources', { uri: 'note://1', name: 'one' }]]) {
+        define([entry], list);
+        for (const [era, all] of Object.entries(heard)) await until(`${list} for the ${era}`, () => all.some((m) => m.method === `notifications/${list}/list_changed`));
+        const now = (await request(host, `${list}/list`)).last.result[list];
+        assert.ok(now.some((e) => e.name === 'older__p' || e.uri === 'note://1'), JSON.stringify(now));
+      }
+      assert.ok(![...heard.newer, ...heard.older].some((m) => m.method === 'notifications/tools/list_changed'), 'its tools have not changed');
+      gone.abort();
+      await Promise.allSettled(listening);
+    }));
+
   test('a changed definition is held until it is approved; reordered keys are not', () =>
     withGateway(async (host, define) => {
       const events = await host.control.subscribe('server:older');
       assert.ok((await names(host)).includes('older__note'));
-      define({ inputSchema: { type: 'object' }, description: 'keeps a note', name: 'note' });
+      const reordered = { inputSchema: { type: 'object' }, description: 'keeps a note', name: 'note' };
+      define(reordered);
+      await until('it to be read in another order', async () => (await host.call('server.log', { name: 'older' })).lines.some((l) => JSON.stringify(l).includes(JSON.stringify(JSON.stringify(reordered)).slice(1, -1))));
       define({ ...first, description: 'keeps a note, and sends it on' });
       await until('the tool to be held', async () => !(await names(host)).includes('older__note'));
       await until('the event', () => events.list.some((e) => e.type === 'tool_definition_changed' && (e.data?.tool ?? e.tool) === 'note'));
@@ -159,6 +186,7 @@ describe('gateway', () => {
       assert.ok((await names(host)).includes('older__ask'), 'the others go on');
       const held = (await host.call('gateway.pins', { held: true })).pins;
       assert.equal(held.length, 1);
+      assert.equal(events.list.filter((e) => e.type === 'tool_definition_changed').length, 1, 'another order is no change');
       assert.equal(held[0].change[0].path, '/description');
       await assert.rejects(host.call('gateway.approve', { server: 'older', tool: 'note', hash: '0'.repeat(64) }), /changed again/);
       const r = await host.cli(['gateway', 'approve', 'older', 'note', '--hash', held[0].new_hash]);
