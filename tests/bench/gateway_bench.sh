@@ -39,6 +39,5 @@ node=$(command -v node)
 } >"$work/targets.json"
 commit=$(git -C "$here" describe --always --dirty 2>/dev/null || echo unknown)
 echo "Measured on $(date -I) at commit $commit:"
-echo
 cd "$work"
 "$node" "$here/mcp-load/bench.mjs" --targets "$work/targets.json" --load "$work/mcp-load" "$@"
