@@ -285,11 +285,7 @@ whatever else runs on the machine is felt by both; trust ratios more than absolu
 - Cold start: a new data directory every time, from the start of `holdfast run` until the answer. Deaths: SIGKILL, through the
   real guardian and the real server manager; a new host for every MCP server that is killed. Medians of 11 to 15 in each round."""
 
-ELSEWHERE = (
-    "Reads of the API while 1,000 servers are killed at once are judged by `tests/chaos/run.sh BUILD together --servers 1000`: on two cores p50 0.45 ms, "
-    "p99 6.6 and 11.3 ms in two rounds (goal 10; 1,160 ms before the process table was read once for all and reads passed the queue), back after 1.8 s; "
-    "at rest p50 0.17 ms, p99 2.9 ms."
-)
+ELSEWHERE = "Reads of the API while 1,000 servers are killed at once are judged by `tests/chaos/run.sh BUILD together --servers 1000`: see Long runs."
 
 
 def main():
