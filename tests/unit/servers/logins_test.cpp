@@ -120,6 +120,7 @@ TEST_F(server_logins, of_a_transport_that_knows_none_are_errors) {
     for (std::size_t i : {1u, 2u}) transport.all[i].sink.on_open(transport.all[i].sink.ctx, sdk::bytes(info));
     for (const auto& asked : {again, out}) EXPECT_EQ((*asked)->error().code, errc::invalid_argument);
     EXPECT_EQ(transport.closed, 3);
+    for (const auto& c : transport.all) c.sink.on_closed(c.sink.ctx, nullptr);
 }
 
 TEST_F(server_logins, logging_out_is_an_errand_too) {
