@@ -104,7 +104,9 @@ bool stream_board::attach(stream_id on, const std::string& last_event, steady_ti
     const bool resumed = n != standalone || seen > 0;
     stream& s = streams_[n];
     if (!resumed) seen = s.told;  // who was there before has heard that
-    if (s.on) out.push_back(act::end{*s.on});  // one reader each: the newer one is the one that is there
+    // One reader each: the newer one is the one that is there. Whoever still waited has an empty stream, which it can resume.
+    if (s.on && !s.events) out.push_back(act::head{*s.on, 200, true});
+    if (s.on) out.push_back(act::end{*s.on});
     s.on = on;
     s.left.reset();
     s.events = true;

@@ -257,6 +257,17 @@ TEST(legacy_session, a_request_that_cannot_be_read_is_refused_under_its_id_and_n
     EXPECT_EQ(id_of({{"jsonrpc", "2.0"}, {"id", {1}}, {"method", "ping"}}), nullptr);
     EXPECT_EQ(id_of({{"jsonrpc", "2.0"}, {"id", 1}, {"result", 5}}), nullptr) << "an answer is not answered";
 }
+TEST(legacy_session, a_request_whose_stream_another_one_takes_over_before_it_began_ends_with_a_status) {
+    scene s;
+    const auto on = s.call(7);
+    EXPECT_TRUE(all<act::head>(s.out).empty()) << "it may become plain JSON yet";
+    const auto other = s.listen("1-1");
+    const auto heads = all<act::head>(s.out);
+    ASSERT_EQ(heads.size(), 2u);
+    EXPECT_EQ(heads[0].on, on);
+    EXPECT_EQ(heads[1].on, other);
+    EXPECT_EQ(all<act::end>(s.out).at(0).on, on);
+}
 
 }  // namespace
 }  // namespace holdfast::mcp::gateway::test
