@@ -125,33 +125,30 @@ void mcp_gateway::on_notice(const std::string& server, const std::string& method
     if (method != "notifications/resources/updated") return;  // changes of lists come with the catalogue
     const std::string uri = string_or(params, "uri");
     std::array<std::shared_ptr<const offer>, 3> known;
-    {
-        std::lock_guard lock(mutex_);
-        known = offers_;
-    }
-    const auto* all = known[static_cast<std::size_t>(role::admin)].get();
-    std::vector<std::string> concerned;  // the resource and what it lies below, as far as they are this server's to speak of
-    for (std::size_t end = uri.size(); all && end != uri.npos && end > 0; end = uri.rfind('/', end - 1))
-        for (const std::string& candidate : {uri.substr(0, end + 1), uri.substr(0, end)}) {
-            const auto* owner = mcp::is_at_or_below(uri, candidate) ? all->resource_server(candidate) : nullptr;
-            if (owner && *owner == server && (concerned.empty() || concerned.back() != candidate)) concerned.push_back(candidate);
-        }
-    if (concerned.empty()) return;
-    std::vector<std::pair<std::shared_ptr<session_box>, std::string>> sessions;
+    std::vector<std::pair<std::shared_ptr<session_box>, std::string>> sessions;  // with what they watch
     std::vector<std::pair<std::shared_ptr<listen_box>, std::string>> listens;
     {
         std::lock_guard lock(mutex_);
-        const auto watched_by = [&](std::uint64_t number) -> const std::string* {
-            const auto w = watches_.find(number);
-            if (w == watches_.end()) return nullptr;
-            const auto it = std::find_if(concerned.begin(), concerned.end(), [&](const std::string& c) { return w->second.count(c) > 0; });
-            return it == concerned.end() ? nullptr : &*it;
+        known = offers_;
+        const auto watched_by = [&](std::uint64_t number) {
+            const std::string* nearest = nullptr;
+            if (const auto w = watches_.find(number); w != watches_.end())
+                for (const std::string& one : w->second)
+                    if (mcp::is_at_or_below(uri, one) && (!nearest || one.size() > nearest->size())) nearest = &one;
+            return nearest;
         };
         for (const auto& [id, b] : sessions_)
             if (const auto* w = watched_by(b->owner.number)) sessions.emplace_back(b, *w);
         for (const auto& [n, b] : listens_)
             if (const auto* w = watched_by(n)) listens.emplace_back(b, *w);
     }
+    const auto* all = known[static_cast<std::size_t>(role::admin)].get();
+    const auto not_its_own = [&](const auto& one) {  // not its resource to speak of
+        const auto* owner = all ? all->resource_server(one.second) : nullptr;
+        return !owner || *owner != server;
+    };
+    std::erase_if(sessions, not_its_own);
+    std::erase_if(listens, not_its_own);
     // Whoever may not see what lies below hears of what he watches.
     const auto said = [&](role r, const std::string& watched) { return known[static_cast<std::size_t>(r)] && known[static_cast<std::size_t>(r)]->resource_server(uri) ? uri : watched; };
     for (const auto& [b, watched] : sessions)

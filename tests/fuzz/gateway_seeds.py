@@ -28,7 +28,7 @@ talks = {
                       *modern("tools/call", "d", everything, name="old__t0", requestState="^", inputResponses={"q": {"action": "decline"}}), "w", "t3000"],
     "modern_slow": ["0", "k", *modern("tools/call", 1, name="old__t0"), "o" + note("progress", progressToken=1, progress=1), "t1200", "x", *modern("tools/call", 2, name="new__t0"), "t6000"],
     "watching": ["0", *modern("subscriptions/listen", notifications={"toolsListChanged": True, "resourcesListChanged": True, "resourceSubscriptions": ["old:1", "new:1"]}),
-                 "o" + note("resources/updated", uri="old:1"), "n" + note("tools/list_changed"), "t2000", 'c{"prefix":"none"}', "x"],
+                 "o" + note("resources/updated", uri="old:1"), "o" + note("resources/updated", uri="old:1/a" + "/" * 500), "n" + note("tools/list_changed"), "t2000", 'c{"prefix":"none"}', "x"],
     "session": ["0", *begin(everything), *[old(m, i) for i, m in enumerate(lists)], old("tools/call", 9, name="old__t0", arguments={}), "l", old("ping", "p"), old("logging/setLevel", 10, level="debug"),
                 old("resources/subscribe", 11, uri="old:1"), "o" + note("resources/updated", uri="old:1"), old("resources/unsubscribe", 12, uri="old:1"), "d", old("ping", 13)],
     "session_asked": ["0", *begin(everything), "l", "k", old("tools/call", 1, name="old__t0"), "o" + text(id="q", method="sampling/createMessage", params={"messages": [], "maxTokens": 5}),
